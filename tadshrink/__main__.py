@@ -1,0 +1,5 @@
+"""``python -m tadshrink``."""
+
+from tadshrink.cli.app import main
+
+main()

@@ -1,0 +1,54 @@
+"""The command line: registers the commands, and turns bad input into one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tadshrink import __version__
+from tadshrink.cli import align, data, detect, drop, evaluate, merge, profile, run, select, train
+from tadshrink.cli.console import fail
+from tadshrink.errors import UserError
+
+app = typer.Typer(
+    name="tadshrink", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=True,
+    help="Make temporal action detectors smaller and faster: drop transformer blocks of the video backbone one at a time, and heal "
+         "the model after each drop.",
+    epilog="First steps: tadshrink run --dataset synthetic --target 25%",
+)
+
+for module in (run, train, evaluate, profile, select, drop, align, merge, detect):
+    app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.command)
+app.add_typer(data.app, name="data")
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"tadshrink {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the ``tadshrink`` command."""
+    # Threads that wait for each other by spinning are many times slower when cores are shared, as with the decoding thread.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("TADSHRINK_DEBUG") == "1":
+            raise
+        fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on from the last finished epoch or stage")
+        sys.exit(130)

@@ -1,0 +1,20 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.pth) to read.", show_default=False)]
+Dataset = Annotated[str, typer.Option("--dataset", metavar="D", help="Built-in dataset name, or path of a dataset YAML.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Checkpoint (.pth) to write.", show_default=False)]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of the built-in datasets, or of the data of a YAML. Default: "
+                                           "TADSHRINK_DATA, else the user's cache folder; for a YAML, its own folder.", show_default=False)]
+Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda. Default: a GPU if there is one.", show_default=False)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Windows per batch.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Split = Annotated[str, typer.Option("--split", help="training, heldout (a fixed part of training that is never trained on), validation, "
+                                    "testing, or a split of the annotation file.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]

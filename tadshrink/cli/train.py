@@ -1,0 +1,39 @@
+"""``tadshrink train``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tadshrink.cli import options
+from tadshrink.cli.console import ConsoleReporter, emit, say
+
+NAME = "train"
+EXAMPLE = "tadshrink train --dataset synthetic --epochs 50 -o base.pth"
+
+
+def command(
+    dataset: options.Dataset,
+    output: options.Output,
+    arch: Annotated[str, typer.Option("--arch", metavar="A", help="videomae-nano, videomae-s, videomae-b or videomae-l.")] = "videomae-nano",
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 50,
+    batch_size: options.BatchSize = 4,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
+    seed: options.Seed = 0,
+    root: options.Root = None,
+    device: options.Device = None,
+    json: options.Json = False,
+) -> None:
+    """Train a baseline detector from random weights.
+
+    The held-out part of the training split is not trained on. An interrupted training goes on when the command is repeated.
+    """
+    from tadshrink.stages.common import DatasetChoice
+    from tadshrink.stages.train import train
+    from tadshrink.training.settings import TrainSettings
+
+    settings = TrainSettings(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    result = train(DatasetChoice(dataset, root), output, arch, settings, device, ConsoleReporter())
+    say(f"held-out average mAP {result.heldout['average_map']:.2f}; written to {result.output}, weights {result.checksum}")
+    emit(json, result.to_json())

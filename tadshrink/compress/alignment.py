@@ -1,0 +1,78 @@
+"""Cross-Depth Alignment (Progressive Block Drop): heal a model after a drop, by LoRA, against the uncompressed teacher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tadshrink.compress.lora import add_lora, heal_parameters
+from tadshrink.compress.losses import boundary_kd, class_kd, feature_loss
+from tadshrink.data.loader import Batch
+from tadshrink.models.detector import Detector, DetectorOutput
+from tadshrink.models.losses import detection_losses
+from tadshrink.training.settings import TrainSettings
+
+
+class AlignSettings(TrainSettings):
+    """Training settings of one alignment, and what is specific to it."""
+
+    epochs: int = Field(3, ge=0)
+    lr: float = Field(5e-4, gt=0)
+    #: Rank of the updates; ``None`` is a quarter of the backbone's width. Alpha equals the rank: the scale is 1.
+    rank: int | None = Field(None, gt=0)
+    temperature: float = Field(3.5, gt=0)
+    cls_kd: Literal["binary", "softmax"] = "binary"
+    #: Weights of the losses; 0 switches one off.
+    feature_weight: float = Field(1.0, ge=0)
+    cls_kd_weight: float = Field(1.0, ge=0)
+    reg_kd_weight: float = Field(1.0, ge=0)
+    task_weight: float = Field(1.0, ge=0)
+
+
+def make_student(detector: Detector, settings: AlignSettings) -> tuple[int, float]:
+    """Add LoRA to ``detector`` in place and choose what is trained: updates, norms, patch embedding and the whole head.
+
+    Returns:
+        rank and alpha of the updates.
+    """
+    rank = settings.rank or max(1, detector.config.backbone.width // 4)
+    add_lora(detector, rank, float(rank), settings.seed)
+    for part in (detector.projection, detector.neck, detector.rpn_head):
+        part.requires_grad_(True)
+    for parameter in heal_parameters(detector.vit):
+        parameter.requires_grad_(True)
+    detector.vit.fc_norm.requires_grad_(False)
+    return rank, float(rank)
+
+
+class AlignmentLosses:
+    """The losses of one batch, as called by the training loop."""
+
+    def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings) -> None:
+        self.student, self.teacher, self.settings = student, teacher.eval().requires_grad_(False), settings
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses by name: feature, cls_kd, reg_kd, cls, reg (the last two against the annotations)."""
+        device, settings = next(self.student.parameters()).device, self.settings
+        inputs, masks = batch.inputs.to(device), batch.masks.to(device)
+        with torch.no_grad():
+            wanted, target = run_with_blocks(self.teacher, inputs, masks)
+        self.student.train()
+        blocks, output = run_with_blocks(self.student, inputs, masks)
+        head = self.student.rpn_head
+        task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
+        kd = class_kd(output.logits(), target.logits(), output.valid(), settings.temperature, settings.cls_kd)
+        boundary = boundary_kd(output.segments(), target.segments(), task.targets.positive)
+        return {"feature": settings.feature_weight * feature_loss(blocks, wanted), "cls_kd": settings.cls_kd_weight * kd,
+                "reg_kd": settings.reg_kd_weight * boundary, "cls": settings.task_weight * task.cls, "reg": settings.task_weight * task.reg}
+
+
+def run_with_blocks(detector: Detector, inputs: Tensor, masks: Tensor) -> tuple[dict[int, Tensor], DetectorOutput]:
+    """Every block's output by original index, and the detector's output."""
+    outputs: dict[int, Tensor] = {}
+    tokens = detector.vit.run_blocks(detector.backbone.tokens(inputs), outputs=outputs)
+    return outputs, detector.head_outputs(detector.backbone.pool(tokens, len(inputs)), masks)
+

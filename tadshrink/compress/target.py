@@ -1,0 +1,71 @@
+"""How far to compress: a share of the detector's multiply-adds, a number of blocks, or a latency."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tadshrink.errors import UserError
+from tadshrink.profiling.macs import MacsReport, closest_drop_count
+
+_FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|ms)?\s*")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was asked for: ``kind`` is ``%`` (of MACs), ``ms`` (per window) or ``blocks``."""
+
+    value: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DropBudget:
+    """The most blocks that may be dropped, the latency at which to stop earlier, and a sentence that explains both."""
+
+    count: int
+    latency_ms: float | None
+    reason: str
+
+
+def parse_target(text: str) -> Target:
+    """Read ``25%``, ``3`` (blocks) or ``60ms``.
+
+    Raises:
+        UserError: none of these, or out of range.
+    """
+    fix = "Give a share of the MACs (25%), a number of blocks (3) or a latency per window (60ms)"
+    found = _FORM.fullmatch(text)
+    if not found:
+        raise UserError(f"--target {text!r} is not understood", fix=fix)
+    value, kind = float(found[1]), found[2] or "blocks"
+    if value <= 0 or (kind == "%" and value >= 100) or (kind == "blocks" and value != int(value)):
+        raise UserError(f"--target {text!r} is out of range", fix=fix)
+    return Target(value, kind, text.strip())
+
+
+def plan_drops(target: Target, report: MacsReport, at_least: bool) -> DropBudget:
+    """Turn a target into a number of blocks to drop.
+
+    Args:
+        report: MACs of the detector before the first drop.
+        at_least: a percentage is a floor instead of the number to come closest to.
+
+    Raises:
+        UserError: more than the detector has.
+    """
+    most = len(report.per_block) - 1
+    if target.kind == "ms":
+        return DropBudget(most, target.value, f"blocks are dropped until a window takes at most {target.value:g} ms")
+    if target.kind == "blocks":
+        if target.value > most:
+            raise UserError(f"cannot drop {target.value:g} of {most + 1} blocks", fix=f"--target takes 1 to {most} blocks")
+        return DropBudget(int(target.value), None, f"{target.value:g} blocks, as asked for")
+    plan = closest_drop_count(report, target.value / 100, at_least)
+    how = "the fewest that remove at least" if at_least else "the closest to"
+    more = f"; one block more would remove {plan.one_more:.1%}" if plan.one_more is not None else ""
+    reason = f"{plan.count} of {most + 1} blocks remove {plan.fraction_removed:.1%} of the MACs, {how} {target.text}{more}"
+    if plan.count == 0:
+        raise UserError(f"{target.text} is less than half a block: nothing would be dropped", fix="Raise --target, or use --at-least")
+    return DropBudget(plan.count, None, reason)

@@ -1,0 +1,79 @@
+"""Which device and number format to compute with, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tadshrink.errors import UserError
+
+#: Narrower matrices gain nothing from bfloat16 units on a CPU.
+BF16_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, a dtype for matrix products (autocast when not float32) and the reason for both."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> torch.autocast:
+        """Context in which a model runs with :attr:`dtype`."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16 if self.dtype == torch.float32 else self.dtype,
+                              enabled=self.dtype != torch.float32)
+
+
+def choose_compute(device: str | None, width: int) -> Compute:
+    """Pick the device (``None``: CUDA when there is one) and the dtype for a backbone of this width.
+
+    Raises:
+        UserError: a device that torch does not know, or that cannot compute here.
+    """
+    if device is None:
+        name, why = ("cuda", "a CUDA device is here") if torch.cuda.is_available() else ("cpu", "no CUDA device")
+    else:
+        name, why = device, "asked for"
+    chosen = _checked(name)
+    dtype, because = _dtype(chosen, width)
+    return Compute(chosen, dtype, f"device {name} ({why}), {str(dtype).removeprefix('torch.')} ({because})")
+
+
+def _checked(name: str) -> torch.device:
+    """The device of this name, after a computation on it: some exist by name alone ("meta") or not in this build of torch."""
+    try:
+        torch.ones(1, device=name).add(1).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # Torch goes on for a page; its first sentence says it.
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise UserError(f"device {name!r} cannot be used ({reason})", fix="Use --device cpu") from error
+    return torch.device(name)
+
+
+def _dtype(device: torch.device, width: int) -> tuple[torch.dtype, str]:
+    if device.type == "cuda":
+        # Older GPUs emulate bfloat16, which is slower than float32.
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+        return (torch.bfloat16, "autocast on a GPU that has it") if has else (torch.float32, "the GPU has no bfloat16")
+    if device.type != "cpu":
+        return torch.float32, "bfloat16 is only chosen on CUDA and CPU"
+    if width < BF16_WIDTH:
+        return torch.float32, f"width {width} is too narrow for bfloat16 to pay on a CPU"
+    if not _has_amx():
+        return torch.float32, "this CPU has no bfloat16 matrix units"
+    return torch.bfloat16, "this CPU has AMX"
+
+
+def _has_amx() -> bool:
+    """Whether the CPU multiplies bfloat16 tiles (Linux only; elsewhere the answer is no)."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False

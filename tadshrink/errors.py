@@ -1,0 +1,17 @@
+"""The one exception that means "the input is wrong", as opposed to "the program is wrong"."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input: says what is wrong, where, and what to do next, in one line.
+
+    The command line prints it as it is and exits with code 2, without a traceback.
+    """
+
+    def __init__(self, what: str, where: object = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        parts = [what if where is None else f"{where}: {what}"]
+        if fix:
+            parts.append(fix)
+        super().__init__(". ".join(" ".join(part.split()).rstrip(".") for part in parts))

@@ -1,0 +1,134 @@
+"""The masked transformer of ActionFormer. Everything here is channel-last, [B, T, C], with masks [B, T, 1] of 0 and 1.
+
+The weights keep the shapes and names of 1-D convolutions, but are applied as matrix products and shifted sums:
+on a CPU, and at the small sizes of a temporal pyramid, that is much faster than a convolution.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tadshrink.models.config import HeadConfig
+from tadshrink.models.vit import stochastic_depth
+
+
+class PointwiseConv(nn.Conv1d):
+    """Convolution with kernel 1."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, inputs] -> [B, T, outputs]."""
+        return F.linear(x, self.weight[:, :, 0], self.bias)
+
+
+class TemporalConv(nn.Conv1d):
+    """Convolution with kernel 3 and zero padding 1."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, inputs] -> [B, T, outputs]."""
+        padded = F.pad(x, (0, 0, 1, 1))
+        taps = torch.cat((padded[:, :-2], x, padded[:, 2:]), dim=-1)
+        return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution with kernel 3, zero padding 1, no bias, followed by the mask."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = nn.Conv1d(width, width, 3, stride=stride, padding=1, groups=width, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, C] and the mask of the OUTPUT [B, T / stride, 1] -> [B, T / stride, C]."""
+        before, here, after = self.conv.weight[:, 0].unbind(-1)
+        padded, step = F.pad(x, (0, 0, 1, 1)), self.stride
+        y = padded[:, 1:-1:step] * here
+        y = torch.addcmul(y, padded[:, :-2:step], before)
+        return torch.addcmul(y, padded[:, 2::step], after) * mask
+
+
+class MaskedAttention(nn.Module):
+    """Multi-head attention over time, global or within a band, after a depthwise convolution of q, k and v."""
+
+    def __init__(self, width: int, heads: int, stride: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        for name in ("query", "key", "value"):
+            self.add_module(f"{name}_conv", DepthwiseConv(width, stride))
+            self.add_module(f"{name}_norm", nn.LayerNorm(width, eps=1e-5))
+            self.add_module(name, PointwiseConv(width, width))
+        self.proj = PointwiseConv(width, width)
+
+    def _heads(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
+        """One of query, key, value: [B, T, C] -> [B, heads, T', C / heads]."""
+        x = self.get_submodule(f"{name}_conv")(x, mask)
+        x = self.get_submodule(name)(self.get_submodule(f"{name}_norm")(x))
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def allowed(self, mask: Tensor) -> Tensor:
+        """Which key each query may see: bool, [B, 1, 1, T] (global) or [B, 1, T, T] (band)."""
+        keys = mask.bool()[:, None, None, :, 0]
+        if self.window <= 1:
+            return keys
+        index = torch.arange(mask.shape[1], device=mask.device)
+        distance = (index[:, None] - index).abs()
+        # Itself always, so that no row is empty: the output of a masked query is zeroed later anyway.
+        return (keys & (distance <= self.window // 2)) | (distance == 0)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, C] and the mask of the OUTPUT [B, T', 1] -> [B, T', C], zero where masked."""
+        query, key, value = (self._heads(name, x, mask) for name in ("query", "key", "value"))
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=self.allowed(mask))
+        return self.proj(y.transpose(1, 2).flatten(2)) * mask
+
+
+class ScaledPath(nn.Module):
+    """Residual branch times a learned factor per channel (LayerScale), with stochastic depth."""
+
+    def __init__(self, width: int, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.scale = nn.Parameter(torch.full((1, width, 1), 1e-4))
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, C]."""
+        return stochastic_depth(branch * self.scale.view(-1), self.drop_path, self.training)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block; with stride 2 it halves the time axis ("ActionFormer")."""
+
+    def __init__(self, config: HeadConfig, stride: int) -> None:
+        super().__init__()
+        width, hidden = config.width, config.width * config.mlp_ratio
+        self.stride = stride
+        self.ln1 = nn.LayerNorm(width, eps=1e-5)
+        self.attn = MaskedAttention(width, config.heads, stride, config.attention_window)
+        self.ln2 = nn.LayerNorm(width, eps=1e-5)
+        # The placeholder keeps the second layer at index 3, its name in checkpoints.
+        self.mlp = nn.Sequential(PointwiseConv(width, hidden), nn.GELU(), nn.Identity(), PointwiseConv(hidden, width))
+        self.drop_path_attn, self.drop_path_mlp = (self._path(config) for _ in range(2))
+
+    @staticmethod
+    def _path(config: HeadConfig) -> nn.Module:
+        """Without stochastic depth the reference has no learned factor either."""
+        return ScaledPath(config.width, config.drop_path) if config.drop_path > 0 else nn.Identity()
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.stride == 1:
+            return x
+        return F.max_pool1d(x.transpose(1, 2), 3, stride=self.stride, padding=1).transpose(1, 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, C] and its mask [B, T, 1] -> [B, T / stride, C] and the mask of that."""
+        mask = mask[:, :: self.stride]
+        x = self._shortcut(x) * mask + self.drop_path_attn(self.attn(self.ln1(x), mask))
+        return x + self.drop_path_mlp(self.mlp(self.ln2(x)) * mask), mask

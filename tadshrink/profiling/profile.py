@@ -1,0 +1,90 @@
+"""What a detector costs: parameters, multiply-adds, time and memory for one window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tadshrink.device import choose_compute
+from tadshrink.errors import UserError
+from tadshrink.models.config import DetectorConfig, SamplingConfig
+from tadshrink.models.detector import Detector
+from tadshrink.profiling.latency import Latency, PeakMemory, measure_latency, peak_memory
+from tadshrink.profiling.macs import MacsReport, count_macs, parameters
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The cost of one window, batch 1. ``dropped`` are original block indices, ascending."""
+
+    params: int
+    macs: MacsReport
+    latency: Latency
+    memory: PeakMemory
+    architecture: DetectorConfig
+    dropped: list[int]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "params": self.params,
+            "macs": self.macs.to_json(),
+            "latency_ms": self.latency.to_json(),
+            "peak_memory": self.memory.bytes,
+            "arch": self.architecture.model_dump(mode="json"),
+            "dropped": self.dropped,
+        }
+
+
+def profile_detector(detector: Detector, runs: int = 20, device: str | None = None, warmup: int = 3) -> Profile:
+    """Count and measure one window of noise, in eval mode; the detector is left as it was.
+
+    Args:
+        device: to measure on, and with the dtype of the other commands there; None chooses as they do.
+
+    Raises:
+        UserError: ``runs`` is below 1, or there is no such device.
+    """
+    if runs < 1 or warmup < 0:
+        raise UserError(f"{runs} runs after {warmup} to warm up measure nothing", fix="Choose at least 1 run")
+    compute = choose_compute(device, detector.config.backbone.width)
+    inputs, masks = example_window(detector.config.sampling)
+    macs = count_macs(detector, inputs, masks)
+    with _placed(detector, compute.device), torch.inference_mode(), compute.autocast():
+        inputs, masks = inputs.to(compute.device), masks.to(compute.device)
+
+        def run() -> object:
+            return detector(inputs, masks)
+
+        latency = measure_latency(run, warmup, runs, compute.device, compute.dtype_name, inputs.shape)
+        memory = peak_memory(run, compute.device)
+    kept = detector.vit.block_indices
+    dropped = [index for index in range(detector.config.backbone.depth) if index not in kept]
+    return Profile(parameters(detector), macs, latency, memory, detector.config, dropped)
+
+
+def example_window(sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
+    """The same window of noise each time: uint8 [1, 1, 3, F, H, W], and bool [1, window] of cells, none padding."""
+    shape = (1, 1, 3, sampling.frames, sampling.frame_size, sampling.frame_size)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+    return inputs, torch.ones(1, sampling.window, dtype=torch.bool)
+
+
+@contextmanager
+def _placed(detector: Detector, device: torch.device) -> Iterator[None]:
+    """``detector`` on ``device`` and in eval mode; afterwards back where it was, each part in its former mode."""
+    home = next(detector.parameters()).device
+    modes = [(module, module.training) for module in detector.modules()]
+    try:
+        detector.to(device).eval()
+        yield
+    finally:
+        detector.to(home)
+        for module, training in modes:
+            module.training = training

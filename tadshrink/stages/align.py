@@ -1,0 +1,70 @@
+"""``align``: heal a checkpoint after a drop, against its uncompressed teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, make_student
+from tadshrink.compress.lora import TARGETS
+from tadshrink.data.datasets import Dataset
+from tadshrink.data.loader import TrainingSet
+from tadshrink.data.video import FrameStore
+from tadshrink.errors import UserError
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+from tadshrink.training.loop import Resume, Task, fit
+
+
+@dataclass(frozen=True)
+class Aligned(Written):
+    """A healed checkpoint, LoRA not merged yet, and the mean losses of each epoch."""
+
+    curve: list[dict[str, float]]
+
+
+def align(checkpoint: Path, teacher: Path, dataset: DatasetChoice, output: Path, settings: AlignSettings | None = None,
+          device: str | None = None, reporter: Reporter = SILENT) -> Aligned:
+    """LoRA fine-tuning of ``checkpoint`` against ``teacher`` on the training split without its held-out part.
+
+    The state after each epoch is kept beside the output until that is written, so that the same call resumes.
+
+    Raises:
+        UserError: a teacher that lacks a block of the student or differs in shape, or LoRA that is not merged yet.
+    """
+    student = open_detector(checkpoint, device, reporter)
+    data = open_dataset(dataset, student.detector.config)
+    store = FrameStore(data.config.frame_size)
+    return align_opened(student, open_detector(teacher, device, reporter), data, dataset, store, output, settings or AlignSettings(), reporter)
+
+
+def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: DatasetChoice, store: FrameStore, output: Path,
+                 settings: AlignSettings, reporter: Reporter = SILENT) -> Aligned:
+    """:func:`align` for models and data that are open already; the student's detector is changed."""
+    _check_pair(student, teacher)
+    detector = student.detector
+    rank, alpha = make_student(detector, settings)
+    training = TrainingSet(data, "train", detector.config.sampling, store)
+    task = Task(detector, AlignmentLosses(detector, teacher.detector, settings),
+                lambda epoch: training.epoch(epoch, settings.batch_size, settings.seed, settings.augment),
+                training.batches_per_epoch(settings.batch_size))
+    arguments = {**dataset.arguments(), "teacher": teacher.checksum, **settings.model_dump()}
+    resume = Resume(output.with_name(output.name + ".training"), {"command": "align", "student": student.checksum, **arguments})
+    curve = fit(task, settings, student.compute, resume, "align", reporter)
+    lora = {"rank": rank, "alpha": alpha, "targets": list(TARGETS), "state": {}}
+    healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)
+    written = save_stage(output, healed, "align", arguments, student.checksum, {"curve": curve})
+    resume.path.unlink(missing_ok=True)
+    return Aligned(written.output, written.checksum, curve)
+
+
+def _check_pair(student: Opened, teacher: Opened) -> None:
+    if student.checkpoint.lora:
+        raise UserError("its LoRA is not merged yet", where=student.path, fix="Run tadshrink merge first")
+    ours, theirs = student.detector, teacher.detector
+    if missing := sorted(set(ours.vit.block_indices) - set(theirs.vit.block_indices)):
+        raise UserError(f"the teacher lacks block {', '.join(map(str, missing))} of the student", where=teacher.path,
+                        fix="Give the uncompressed model as --teacher")
+    if ours.config != theirs.config:
+        raise UserError("the teacher's architecture or classes differ from the student's", where=teacher.path,
+                        fix="Give the model that the student was made from")

@@ -1,0 +1,74 @@
+"""``drop``: remove blocks from a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.errors import UserError
+from tadshrink.models.config import DetectorConfig
+from tadshrink.stages.common import Written, save_stage
+
+_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Dropped(Written):
+    """A checkpoint with fewer blocks; ``dropped`` lists all that are gone, in the order of dropping."""
+
+    dropped: list[int]
+    remaining: list[int]
+
+
+def drop(checkpoint: Path, output: Path, blocks: Sequence[int] | None = None, count: int | None = None) -> Dropped:
+    """Remove the named blocks (original indices), or the ``count`` best-ranked ones (default 1), and write the rest.
+
+    The survivors keep their indices. The ranking goes: it was measured on the model before the drop.
+
+    Raises:
+        UserError: a block that is not there, no ranking to choose by, or no block would be left.
+    """
+    source = load_checkpoint(checkpoint)
+    depth = DetectorConfig.parse(source.architecture, where=checkpoint).backbone.depth
+    remaining = [index for index in range(depth) if index not in source.dropped]
+    chosen = _named(blocks, remaining, checkpoint) if blocks is not None else _ranked(source, 1 if count is None else count, checkpoint)
+    left = [index for index in remaining if index not in chosen]
+    if not left:
+        raise UserError(f"dropping {len(chosen)} of {len(remaining)} blocks leaves none", where=checkpoint, fix="Drop fewer")
+    arguments: dict[str, Any] = {"blocks": list(blocks) if blocks is not None else None, "count": count}
+    written = save_stage(output, without_blocks(source, chosen), "drop", arguments, source.checksum, {"dropped": chosen})
+    return Dropped(written.output, written.checksum, [*source.dropped, *chosen], left)
+
+
+def without_blocks(checkpoint: Checkpoint, blocks: Sequence[int]) -> Checkpoint:
+    """The checkpoint without the weights (and LoRA) of these blocks."""
+    lora = checkpoint.lora and {**checkpoint.lora, "state": _without(checkpoint.lora["state"], blocks)}
+    return replace(checkpoint, state=_without(checkpoint.state, blocks), lora=lora, dropped=[*checkpoint.dropped, *blocks], ranking=None)
+
+
+def _without(state: dict[str, Tensor], blocks: Sequence[int]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not ((found := _BLOCK.search(name)) and int(found[1]) in blocks)}
+
+
+def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int]:
+    if wrong := sorted({index for index in blocks if index not in remaining}):
+        raise UserError(f"no block {', '.join(map(str, wrong))}", where=where, fix=f"The remaining blocks are {', '.join(map(str, remaining))}")
+    if len(set(blocks)) != len(blocks) or not blocks:
+        raise UserError("name each block once, and at least one", where=where, fix="For example: --blocks 3,7")
+    return list(blocks)
+
+
+def _ranked(checkpoint: Checkpoint, count: int, where: Path) -> list[int]:
+    if checkpoint.ranking is None:
+        raise UserError("the checkpoint holds no ranking", where=where, fix="Run tadshrink select first, or name blocks with --blocks")
+    ranking = checkpoint.ranking["ranking"]
+    if not 1 <= count < len(ranking):
+        raise UserError(f"cannot drop {count} of {len(ranking)} blocks", where=where, fix=f"--count takes 1 to {len(ranking) - 1}")
+    return [item["block"] for item in ranking[:count]]

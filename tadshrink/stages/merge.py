@@ -1,0 +1,76 @@
+"""``merge``: fold a checkpoint's LoRA into its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tadshrink.compress.lora import merged_copy
+from tadshrink.data.datasets import HELDOUT
+from tadshrink.data.loader import inference_batches
+from tadshrink.data.video import FrameStore
+from tadshrink.errors import UserError
+from tadshrink.evaluation.inference import split_videos
+from tadshrink.models.detector import Detector
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+
+#: Largest change of any class logit, relative to the largest logit, that rounding alone may cause in float32.
+TOLERANCE = 1e-4
+#: Windows on which the merged model is compared.
+WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class Merged(Written):
+    """A checkpoint without LoRA, and the largest relative change of a class logit that merging caused."""
+
+    max_difference: float
+
+
+def merge(checkpoint: Path, output: Path, dataset: DatasetChoice | None = None, tolerance: float = TOLERANCE, device: str | None = None,
+          reporter: Reporter = SILENT) -> Merged:
+    """Fold LoRA into a copy of the weights, compare outputs on real windows, and write the copy if they agree.
+
+    Args:
+        dataset: where the windows come from; by default the dataset of the last ``align`` in the checkpoint's history.
+
+    Raises:
+        UserError: there is no LoRA to merge, no dataset is known, or the outputs differ by more than ``tolerance``.
+    """
+    opened = open_detector(checkpoint, device, reporter)
+    if not opened.checkpoint.lora:
+        raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only the output of tadshrink align needs merging")
+    choice = dataset or _last_dataset(opened)
+    data = open_dataset(choice, opened.detector.config)
+    batches = inference_batches(split_videos(data, HELDOUT), opened.detector.config.sampling, FrameStore(data.config.frame_size), WINDOWS)
+    inputs, masks, _ = next(islice(batches, 1))
+    merged = merged_copy(opened.detector)
+    difference = largest_difference(opened.detector, merged, inputs.to(opened.compute.device), masks.to(opened.compute.device))
+    reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest logit (limit {tolerance:g}) "
+                  f"on {len(inputs)} windows of {choice.name}")
+    if not difference <= tolerance:
+        raise UserError(f"the merged model's outputs differ by {difference:.2e}, above the tolerance {tolerance:g}: nothing was written",
+                        where=checkpoint, fix="Raise --tolerance if this is acceptable")
+    plain = with_weights(replace(opened.checkpoint, lora=None), merged)
+    written = save_stage(output, plain, "merge", {"tolerance": tolerance}, opened.checksum, {"max_difference": difference})
+    return Merged(written.output, written.checksum, difference)
+
+
+@torch.inference_mode()
+def largest_difference(first: Detector, second: Detector, inputs: Tensor, masks: Tensor) -> float:
+    """Largest difference of a class logit, relative to the largest logit."""
+    ours, theirs = (torch.cat(model.eval()(inputs, masks).cls_logits, dim=1) for model in (first, second))
+    return float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1e-6))
+
+
+def _last_dataset(opened: Opened) -> DatasetChoice:
+    for entry in reversed(opened.checkpoint.history):
+        if entry["command"] == "align":
+            root = entry["arguments"]["root"]
+            return DatasetChoice(entry["arguments"]["dataset"], Path(root) if root else None)
+    raise UserError("the checkpoint does not say which dataset it was aligned on", where=opened.path, fix="Give --dataset")

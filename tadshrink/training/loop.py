@@ -1,0 +1,126 @@
+"""The one training loop, used by ``train`` and by ``align``. It can be killed at any moment and goes on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tadshrink.checkpoint.io import load_payload, save_payload
+from tadshrink.data.loader import Batch
+from tadshrink.device import Compute
+from tadshrink.errors import UserError
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.training.ema import Ema
+from tadshrink.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from tadshrink.training.settings import TrainSettings
+
+KIND = "training-state"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: a model, its data, and its losses by name (they are summed)."""
+
+    model: nn.Module
+    losses: Callable[[Batch], dict[str, Tensor]]
+    #: Batches of an epoch, by its number.
+    batches: Callable[[int], Iterator[Batch]]
+    batches_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where the state after each epoch is kept, and what the run depends on (a changed run starts anew)."""
+
+    path: Path
+    fingerprint: dict[str, Any]
+
+
+def fit(task: Task, settings: TrainSettings, compute: Compute, resume: Resume | None = None, name: str = "train",
+        reporter: Reporter = SILENT) -> list[dict[str, float]]:
+    """Train ``task.model`` in place and leave the EMA weights in it.
+
+    After every epoch the whole state is saved to ``resume.path``; a later call with the same fingerprint continues
+    after the last finished epoch with the same result, bit for bit, as a run that was never interrupted.
+
+    Returns:
+        per epoch, the mean of each loss.
+
+    Raises:
+        UserError: the loss or its gradient is no longer finite, or the saved state cannot be read.
+    """
+    run = _Run(task, settings, compute)
+    if resume:
+        run.restore(resume, reporter)
+    with reporter.track(name, settings.epochs * task.batches_per_epoch) as advance:
+        advance(len(run.curve) * task.batches_per_epoch, "")
+        for epoch in range(len(run.curve), settings.epochs):
+            run.epoch(epoch, advance)
+            if resume:
+                save_payload(resume.path, KIND, run.state(resume.fingerprint))
+    run.ema.apply()
+    return run.curve
+
+
+class _Run:
+    """A training run under way."""
+
+    def __init__(self, task: Task, settings: TrainSettings, compute: Compute) -> None:
+        self.task, self.settings, self.compute = task, settings, compute
+        self.optimizer = make_optimizer(task.model, settings)
+        self.ema = Ema(task.model, settings.ema)
+        self.parameters = [value for value in task.model.parameters() if value.requires_grad]
+        self.curve: list[dict[str, float]] = []
+
+    def epoch(self, epoch: int, advance: Callable[[int, str], None]) -> None:
+        # Stochastic depth and dropout draw from torch's own generator; seeding it by epoch makes epochs repeatable.
+        torch.manual_seed(self.settings.seed * 100_003 + epoch)
+        total = self.settings.epochs * self.task.batches_per_epoch
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(self.task.batches(epoch)):
+            set_learning_rate(self.optimizer, learning_rate(epoch * self.task.batches_per_epoch + number, total, self.settings))
+            values = self._step(batch)
+            for key, value in values.items():
+                sums[key] = sums.get(key, 0.0) + value
+            advance(1, f"epoch {epoch + 1}/{self.settings.epochs}, loss {sum(sums.values()) / (number + 1):.3f}")
+        self.curve.append({key: value / self.task.batches_per_epoch for key, value in sums.items()})
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        with self.compute.autocast():
+            losses = self.task.losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        # Weights must never take up a gradient that is not finite, not even in the last step.
+        if not torch.isfinite(total + norm):
+            raise UserError(f"the loss or its gradient is not finite any more after {len(self.curve)} epochs",
+                            fix="Lower the learning rate (--lr)")
+        self.optimizer.step()
+        self.ema.update()
+        return {key: value.item() for key, value in losses.items()}
+
+    def state(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
+        return {"fingerprint": fingerprint, "curve": self.curve, "model": self.task.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(), "ema": self.ema.state()}
+
+    def restore(self, resume: Resume, reporter: Reporter) -> None:
+        if not resume.path.exists():
+            return
+        try:
+            state = load_payload(resume.path, KIND)
+        except UserError as error:
+            raise UserError(error.what, where=error.where, fix="Delete this file to start anew") from error
+        if state["fingerprint"] != resume.fingerprint:
+            reporter.note(f"{resume.path} belongs to a run with other inputs or settings: starting anew")
+            return
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load(state["ema"])
+        self.curve = state["curve"]
+        reporter.note(f"going on after epoch {len(self.curve)} of {self.settings.epochs} ({resume.path})")

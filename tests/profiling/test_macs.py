@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import cache
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tadshrink.errors import UserError
+from tadshrink.models.attention import DepthwiseConv
+from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, SamplingConfig
+from tadshrink.models.detector import Detector
+from tadshrink.models.presets import preset
+from tadshrink.profiling.macs import DropPlan, MacsReport, closest_drop_count, count_macs, parameters
+
+D = 8
+CONFIG = DetectorConfig(
+    classes=("a", "b", "c"),
+    backbone=BackboneConfig(width=D, depth=3, heads=2, table_size=48),
+    head=HeadConfig(width=4, heads=2, levels=2, regression_ranges=((0, 4), (4, 100))),
+    sampling=SamplingConfig(window=16, frames_per_cell=2, frame_size=32),
+)
+#: 32 frames are 2 chunks, each of 8 x 2 x 2 tokens.
+CHUNKS, TOKENS = 2, 32
+
+
+def window(config: DetectorConfig) -> tuple[Tensor, Tensor]:
+    sampling = config.sampling
+    shape = (1, 1, 3, sampling.frames, sampling.frame_size, sampling.frame_size)
+    with torch.device("meta"):
+        return torch.empty(shape, dtype=torch.uint8), torch.empty(1, sampling.window, dtype=torch.bool)
+
+
+@cache
+def report(config: DetectorConfig, dropped: tuple[int, ...] = ()) -> MacsReport:
+    with torch.device("meta"):
+        detector = Detector(config, dropped)
+    return count_macs(detector, *window(config))
+
+
+def test_backbone_by_hand() -> None:
+    macs = report(CONFIG)
+    block = CHUNKS * (TOKENS * 12 * D**2 + 2 * TOKENS * TOKENS * D)
+    patch_embed = CHUNKS * TOKENS * D * (3 * 2 * 16 * 16)
+    assert macs.per_block == [block] * 3
+    assert macs.block_indices == [0, 1, 2]
+    assert macs.parts["patch_embed"] == patch_embed
+    assert macs.backbone == patch_embed + 3 * block
+
+
+def test_head_by_hand() -> None:
+    width, cells = 4, (16, 8)
+    embed = 16 * 3 * D * width + 16 * 3 * width * width
+    # Per transformer block: 3 depthwise convolutions, 4 projections, both attention products, and the MLP.
+    blocks = [t * (3 * 3 * width + 4 * width**2 + 2 * t * width + 8 * width**2) for t in (16, 16, 8)]
+    # The heads see both levels with a zero cell after each: 2 x 2 hidden layers, then 3 classes and 2 sides.
+    heads = (sum(cells) + len(cells)) * 3 * width * (4 * width + 3 + 2)
+    macs = report(CONFIG)
+    assert (macs.parts["projection"], macs.parts["neck"]) == (embed + sum(blocks), 0)
+    assert macs.parts["rpn_head"] == heads
+    assert macs.head == embed + sum(blocks) + heads
+    assert macs.total == macs.backbone + macs.head == sum(macs.parts.values())
+
+
+def test_full_size_agrees_with_fvcore_on_opentads_own_model() -> None:
+    """VideoMAE-S, 768 x 160 x 160, 20 classes, none of which needs any computing."""
+    opentad, of_it_layer_norm = 854302040064, 1823846400
+    fused_attention = 12 * 48 * 2 * 800 * 800 * 384
+    # Our heads see one zero cell after each of the six levels: four hidden layers, 20 classes and 2 sides.
+    zero_cells = 6 * 3 * 512 * (4 * 512 + 20 + 2)
+    macs = report(preset("videomae-s", [str(index) for index in range(20)]))
+    assert macs.total == opentad - of_it_layer_norm + fused_attention + zero_cells
+
+
+def test_dropping_a_block_takes_exactly_its_share() -> None:
+    full, dropped = report(CONFIG), report(CONFIG, (1,))
+    assert dropped.block_indices == [0, 2]
+    assert dropped.per_block == full.per_block[:2]
+    assert full.total - dropped.total == full.per_block[1]
+    assert dropped.head == full.head
+
+
+def test_what_is_not_counted_is_listed_by_name_and_times() -> None:
+    skipped = report(CONFIG).not_counted
+    # Two per backbone block, 5 per transformer block, one per level, one per convolution block.
+    assert skipped["layer_norm"] == 2 * 3 + 5 * 3 + 2 + (2 + 2 * 2)
+    assert skipped["gelu"] == 3 + 3
+    assert "linear" not in skipped
+    assert "unflatten" not in skipped
+
+
+def test_it_prints_nothing_and_changes_nothing(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    detector = Detector(CONFIG)
+    detector.neck.eval()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    inputs, masks = window(CONFIG)
+    with warnings.catch_warnings(), caplog.at_level(logging.DEBUG):
+        warnings.simplefilter("error")
+        count_macs(detector, torch.zeros_like(inputs, device="cpu"), torch.ones_like(masks, device="cpu"))
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert detector.training and not detector.neck.training
+    assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in detector.modules())
+
+
+class Toy(nn.Module):
+    """Something else in the place of a detector: one block, and one layer after it."""
+
+    def __init__(self, block: nn.Module, width: int = 4) -> None:
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.model = nn.Module()
+        self.backbone.model.backbone = nn.Module()
+        self.backbone.model.backbone.blocks = nn.ModuleList([block, nn.Identity()])
+        self.projection = nn.Linear(width, 2)
+
+    def forward(self, inputs: Tensor, masks: Tensor) -> dict[str, list[Tensor]]:
+        return {"levels": [self.projection(self.backbone.model.backbone.blocks[0](inputs))]}
+
+
+class Shifted(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv(4, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x, torch.ones_like(x[:, :: self.conv.stride, :1]))
+
+
+class Convolved(Shifted):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv.conv(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Unmeasurable(nn.Linear):
+    """Looks at values, as a detector with a loop until something converges would."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + float(x.sum())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kind", [Shifted, Convolved])
+def test_a_depthwise_convolution_counts_the_same_however_it_is_written(kind: type[Shifted], stride: int) -> None:
+    macs = count_macs(Toy(kind(stride)), torch.zeros(1, 6, 4), torch.ones(1, 6))
+    assert macs.per_block == [6 // stride * 4 * 3]
+    assert macs.head == macs.parts["projection"] == 6 // stride * 4 * 2
+
+
+def test_what_cannot_be_traced_without_data_fails_only_where_there_is_none() -> None:
+    with pytest.raises((TypeError, RuntimeError)), torch.device("meta"):
+        count_macs(Toy(Unmeasurable()), torch.zeros(1, 6, 4), torch.ones(1, 6))
+    assert count_macs(Toy(Unmeasurable()), torch.zeros(1, 6, 4), torch.ones(1, 6)).per_block == [6 * 4 * 4]
+
+
+class Attention(nn.Module):
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused, self.scale = fused, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = x, x[:, :5], torch.cat((x[:, :5], x[:, :5, :1]), dim=-1)
+        y = F.scaled_dot_product_attention(q, k, v) if self.fused else (q @ k.transpose(1, 2)).softmax(-1) @ v
+        return y[..., :4]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_fused_and_plain_attention_count_the_same(fused: bool) -> None:
+    macs = count_macs(Toy(Attention(fused)), torch.zeros(2, 7, 4), torch.ones(2, 7))
+    assert macs.per_block == [2 * 7 * 5 * 4 + 2 * 7 * 5 * 5]
+
+
+class Products(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.ones(3, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        broadcast = x @ self.table
+        vector = x @ self.table[0, 0]
+        flat = torch.mm(x[0], self.table[0]) + torch.addmm(x[0], x[0], self.table[0])
+        return (broadcast * vector[..., None] + flat + torch.einsum("bnd,de->bne", x, self.table[0]))[0]
+
+
+def test_every_kind_of_matrix_product_counts() -> None:
+    macs = count_macs(Toy(Products()), torch.zeros(1, 7, 4), torch.ones(1, 7))
+    assert macs.per_block == [3 * 7 * 16 + 7 * 4 + 2 * 7 * 16 + 7 * 16]
+    assert macs.not_counted == {"add": 3, "mul": 1}
+
+
+def test_parameters_count_shared_ones_once() -> None:
+    layer = nn.Linear(4, 4)
+    assert parameters(nn.Sequential(layer, nn.ReLU(), layer)) == 20
+
+
+def made(total: int, per_block: list[int]) -> MacsReport:
+    return MacsReport(total, sum(per_block), total - sum(per_block), per_block, list(range(len(per_block))), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("fraction", "at_least", "plan"),
+    [
+        (0.0, False, DropPlan(0, 0.0, 0.2)),
+        (0.29, False, DropPlan(1, 0.2, 0.4)),
+        (0.31, False, DropPlan(2, 0.4, 0.6)),
+        (0.3, False, DropPlan(1, 0.2, 0.4)),
+        (0.3, True, DropPlan(2, 0.4, 0.6)),
+        (0.2, True, DropPlan(1, 0.2, 0.4)),
+        (0.6, True, DropPlan(3, 0.6, None)),
+        (0.9, False, DropPlan(3, 0.6, None)),
+    ],
+)
+def test_drop_count_by_hand(fraction: float, at_least: bool, plan: DropPlan) -> None:
+    assert closest_drop_count(made(100, [20] * 4), fraction, at_least) == plan
+
+
+@pytest.mark.parametrize(("fraction", "message"), [(0.61, "is 60.0%"), (1.0, "a fraction of 1.0"), (-0.1, "of -0.1")])
+def test_a_saving_out_of_reach_is_a_user_error(fraction: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        closest_drop_count(made(100, [20] * 4), fraction, at_least=True)
+
+
+@given(st.integers(1, 30), st.integers(1, 10**9), st.integers(0, 10**9), st.floats(0, 0.999))
+def test_no_other_drop_count_is_closer(depth: int, block: int, rest: int, fraction: float) -> None:
+    total = depth * block + rest
+    plan = closest_drop_count(made(total, [block] * depth), fraction)
+    errors = [abs(count * block / total - fraction) for count in range(depth)]
+    assert errors[plan.count] <= min(errors) + 1e-12
+
+
+@given(st.integers(2, 30), st.lists(st.floats(0, 0.999), min_size=2, max_size=5))
+def test_a_larger_saving_never_drops_fewer(depth: int, fractions: list[float]) -> None:
+    counts = [closest_drop_count(made(depth * 10 + 3, [10] * depth), value).count for value in sorted(fractions)]
+    assert all(before <= after for before, after in pairwise(counts))
