@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from tadshrink.errors import UserError
 from tadshrink.files import read_json, write_json
 
 _PLAN = "run.json"
+#: Folders that runs make, and what they put there (a training state is named after the checkpoint that it leads to).
+_FOLDERS = re.compile(r"baseline|final|step-\d+")
+_SUFFIXES = (".json", ".pth", ".training")
 
 
 class WorkDir:
@@ -23,11 +27,14 @@ class WorkDir:
     def begin(self, plan: dict[str, Any], fresh: bool) -> bool:
         """Start a run with this plan (inputs and settings) or go on with one of the same plan.
 
+        Args:
+            fresh: delete what an earlier run left; files of other kinds stay.
+
         Returns:
             whether an earlier run is continued.
 
         Raises:
-            UserError: the folder holds a run with another plan, or other files, and ``fresh`` is not set.
+            UserError: the folder holds a run with another plan and ``fresh`` is not set, or no run but other files.
         """
         file = self.path / _PLAN
         if file.exists():
@@ -38,16 +45,14 @@ class WorkDir:
                 raise UserError(f"this run was started with other inputs or settings: {'; '.join(changed)}", where=self.path,
                                 fix="Give another --work-dir, or --fresh to delete it and start again")
             self._clear()
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise UserError("the folder is not empty and holds no run", where=self.path, fix="Give another --work-dir")
+        else:
+            self._check_free()
         write_json(file, plan)
         return False
 
     def file(self, name: str) -> Path:
         """Path of a file of this run; ``name`` may hold a folder."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return self.path / name
 
     def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of a stage: read if it is done, else made by ``work`` and written, with its ``seconds``."""
@@ -59,16 +64,32 @@ class WorkDir:
         write_json(file, result)
         return result
 
+    def _check_free(self) -> None:
+        """No folder, or one without files. Hidden ones do not count: a run killed at its very start leaves one."""
+        try:
+            used = self.path.exists() and any(not item.name.startswith(".") for item in self.path.iterdir())
+        except OSError as error:
+            raise UserError(f"cannot be used as a work dir ({error.strerror})", where=self.path, fix="Give another --work-dir") from error
+        if used:
+            raise UserError("the folder is not empty and holds no run", where=self.path, fix="Give another --work-dir")
+
     def _clear(self) -> None:
-        """Delete what runs have made here, and nothing else."""
-        for item in [*self.path.glob("step-*"), self.path / "baseline", self.path / "final"]:
-            shutil.rmtree(item, ignore_errors=True)
+        """Delete what runs have made here, and nothing else. The plan stays until it is overwritten: it marks the folder as ours."""
+        for folder in self.path.iterdir():
+            if not _FOLDERS.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
+                continue
+            for item in folder.iterdir():
+                if item.suffix in _SUFFIXES and item.is_file():
+                    item.unlink()
+            # Not empty: something in it is not of a run.
+            with suppress(OSError):
+                folder.rmdir()
         (self.path / "result.json").unlink(missing_ok=True)
-        (self.path / _PLAN).unlink(missing_ok=True)
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _differences(old: Any, new: dict[str, Any]) -> list[str]:
     """``key: old -> new`` for every leaf that differs."""
+    old = old if isinstance(old, dict) else {}
     found: list[str] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)

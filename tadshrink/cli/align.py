@@ -38,30 +38,14 @@ def command(
 
     An interrupted alignment goes on from the last finished epoch when the command is repeated.
     """
+    from tadshrink.cli.settings import settings_from
+    from tadshrink.compress.alignment import AlignSettings
     from tadshrink.stages.align import align
     from tadshrink.stages.common import DatasetChoice
 
-    settings = align_settings(epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed)
+    settings = settings_from(AlignSettings, epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed)
     result = align(checkpoint, teacher, DatasetChoice(dataset, root), output, settings, device, ConsoleReporter())
     if result.curve:
         say("losses of the last epoch: " + ", ".join(f"{name} {value:.4f}" for name, value in result.curve[-1].items()))
     say(f"written to {result.output} (LoRA not merged yet: tadshrink merge), weights {result.checksum}")
     emit(json, result.to_json())
-
-
-def align_settings(**given: object):  # type: ignore[no-untyped-def]
-    """The defaults with what was given on the command line.
-
-    Raises:
-        UserError: all wrong values together.
-    """
-    from pydantic import ValidationError
-
-    from tadshrink.compress.alignment import AlignSettings
-    from tadshrink.errors import UserError
-
-    try:
-        return AlignSettings(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise UserError(f"bad settings: {problems}", fix="See tadshrink align --help") from error

@@ -13,8 +13,11 @@ from tadshrink.cli import align, data, detect, drop, evaluate, merge, profile, r
 from tadshrink.cli.console import fail
 from tadshrink.errors import UserError
 
+#: Exit status after Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
 app = typer.Typer(
-    name="tadshrink", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=True,
+    name="tadshrink", rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=True,
     help="Make temporal action detectors smaller and faster: drop transformer blocks of the video backbone one at a time, and heal "
          "the model after each drop.",
     epilog="First steps: tadshrink run --dataset synthetic --target 25%",
@@ -31,11 +34,13 @@ def _version(shown: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
@@ -43,12 +48,16 @@ def main() -> None:
     # Threads that wait for each other by spinning are many times slower when cores are shared, as with the decoding thread.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        code = app(standalone_mode=False)
     except UserError as error:
         if os.environ.get("TADSHRINK_DEBUG") == "1":
             raise
         fail(str(error))
-        sys.exit(2)
-    except KeyboardInterrupt:
+        code = 2
+    except typer.TyperException as error:
+        fail(f"{error.format_message().rstrip('.')}. Add --help to see what the command takes")
+        code = 2
+    if code == INTERRUPTED:
         fail("interrupted; the same command goes on from the last finished epoch or stage")
-        sys.exit(130)
+    sys.exit(code)
+

@@ -10,12 +10,13 @@ import typer
 from tadshrink.cli import options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 
-app = typer.Typer(help="Make datasets.", no_args_is_help=True)
+app = typer.Typer(help="Make datasets.")
 
 
-@app.callback()
-def _group() -> None:
-    pass
+@app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("make", epilog="Example: tadshrink data make synthetic --videos 100 --root /tmp/data")

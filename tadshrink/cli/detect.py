@@ -27,9 +27,10 @@ def command(
     json: options.Json = False,
 ) -> None:
     """Detect actions in video files of any length. A broken file is named and does not stop the others."""
-    from tadshrink.plotting import plot_timelines
+    from tadshrink.plotting import check_picture, plot_timelines
     from tadshrink.stages.detect import detect
 
+    check_picture(plot)
     result = detect(checkpoint, videos, output, top, score_threshold, device, ConsoleReporter())
     for name, found in result.detections.items():
         rows = zip(found.segments.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)

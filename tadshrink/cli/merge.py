@@ -18,15 +18,18 @@ def command(
     output: options.Output,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Where the windows for the check come from. Default: the "
                                                 "dataset that the checkpoint was aligned on.", show_default=False)] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest change of a class logit, relative to the largest one.")] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="Largest change of an output, relative to the largest one.")] = 1e-4,
     root: options.Root = None,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
     """Fold LoRA into the weights, on a copy; outputs on real windows are compared before anything is written."""
+    from tadshrink.errors import UserError
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.merge import merge
 
+    if root and not dataset:
+        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
     choice = DatasetChoice(dataset, root) if dataset else None
     result = merge(checkpoint, output, choice, tolerance, device, ConsoleReporter())
     say(f"written to {result.output}, weights {result.checksum}")

@@ -40,14 +40,16 @@ def command(
     Stops early, keeping the last good model, when accuracy on the held-out training videos does not come back. The test split is
     used once, at the end. An interrupted run goes on when the command is repeated.
     """
+    from tadshrink.cli.settings import settings_from
+    from tadshrink.compress.alignment import AlignSettings
     from tadshrink.errors import UserError
     from tadshrink.pipeline import RunSettings, run
     from tadshrink.stages.common import DatasetChoice
 
     if heal not in ("lora", "none"):
         raise UserError(f"--heal {heal!r} is unknown", fix="Choose lora or none")
-    settings = RunSettings(target=target, at_least=at_least, metric=metric, tolerance=tolerance, heal=heal == "lora",
-                           align=align.align_settings(epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed))
+    settings = settings_from(RunSettings, target=target, at_least=at_least, metric=metric, tolerance=tolerance, heal=heal == "lora",
+                             align=settings_from(AlignSettings, epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed))
     folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{target.replace('%', 'pct')}"
     result = run(checkpoint, DatasetChoice(dataset, root), folder, settings, fresh, device, ConsoleReporter()).to_json()
     _print(result)

@@ -29,11 +29,12 @@ def command(
 
     The held-out part of the training split is not trained on. An interrupted training goes on when the command is repeated.
     """
+    from tadshrink.cli.settings import settings_from
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.train import train
     from tadshrink.training.settings import TrainSettings
 
-    settings = TrainSettings(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    settings = settings_from(TrainSettings, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     result = train(DatasetChoice(dataset, root), output, arch, settings, device, ConsoleReporter())
     say(f"held-out average mAP {result.heldout['average_map']:.2f}; written to {result.output}, weights {result.checksum}")
     emit(json, result.to_json())

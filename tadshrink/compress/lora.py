@@ -26,10 +26,12 @@ def add_lora(detector: Detector, rank: int, alpha: float, seed: int) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), init_lora_weights="gaussian")
     detector.requires_grad_(False)
-    inject_adapter_in_model(config, detector.vit)
+    # The caller's random numbers go on as if nothing had been drawn here.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, detector.vit)
 
 
 def split_lora(detector: Detector) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -45,14 +47,19 @@ def split_lora(detector: Detector) -> tuple[dict[str, Tensor], dict[str, Tensor]
 
 
 def load_lora(detector: Detector, lora: dict[str, Any], where: object) -> None:
-    """Add the updates that a checkpoint holds, in place."""
+    """Add the updates that a checkpoint holds, in place.
+
+    Raises:
+        UserError: they are not those of this model; ``where`` names the file.
+    """
     add_lora(detector, lora["rank"], lora["alpha"], seed=0)
-    expected = {name.replace(_ADAPTER, "."): name for name in detector.state_dict() if _LORA in name}
+    expected = {name.replace(_ADAPTER, "."): (name, value.shape) for name, value in detector.state_dict().items() if _LORA in name}
     given: dict[str, Tensor] = lora["state"]
-    if wrong := sorted(expected.keys() ^ given.keys()):
-        raise UserError(f"LoRA weights do not fit the model: {wrong[0]} and {len(wrong) - 1} others are missing or left over", where=where,
-                        fix="Make the checkpoint again with: tadshrink align")
-    detector.load_state_dict({expected[name]: value for name, value in given.items()}, strict=False)
+    wrong = sorted(expected.keys() ^ given.keys()) or [name for name, (_, shape) in expected.items() if given[name].shape != shape]
+    if wrong:
+        raise UserError(f"LoRA weights do not fit the model: {len(wrong)} are missing, left over or of the wrong shape ({wrong[0]})",
+                        where=where, fix="Make the checkpoint again with: tadshrink align")
+    detector.load_state_dict({expected[name][0]: value for name, value in given.items()}, strict=False)
 
 
 def merged_copy(detector: Detector) -> Detector:

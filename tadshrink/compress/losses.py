@@ -17,7 +17,7 @@ def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]) -
     Args:
         student, teacher: outputs ``[n, tokens, D]`` by original block index; the teacher may have more blocks.
     """
-    return torch.stack([functional.mse_loss(output, teacher[index]) for index, output in student.items()]).mean()
+    return torch.stack([functional.mse_loss(output.float(), teacher[index].float()) for index, output in student.items()]).mean()
 
 
 def binary_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -50,13 +50,14 @@ def class_kd(student: Tensor, teacher: Tensor, valid: Tensor, temperature: float
         valid: bool ``[B, N]``.
         kind: a key of :data:`CLASS_KD`.
     """
-    divergence = CLASS_KD[kind](student / temperature, teacher / temperature)
+    # Under autocast the logits may be bfloat16, in which the difference of two nearly equal entropies is noise.
+    divergence = CLASS_KD[kind](student.float() / temperature, teacher.float() / temperature)
     return masked_mean(divergence, valid) * temperature**2
 
 
 def boundary_kd(student: Tensor, teacher: Tensor, positive: Tensor) -> Tensor:
     """Mean DIoU loss between segments ``[B, N, 2]`` at the positive points (bool ``[B, N]``); 0 without any."""
-    return masked_mean(diou_loss(student, teacher), positive)
+    return masked_mean(diou_loss(student.float(), teacher.float()), positive)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

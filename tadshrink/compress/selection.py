@@ -19,7 +19,7 @@ from tadshrink.data.video import FrameStore
 from tadshrink.data.windows import Window, actions_on_grid, clip_to_window
 from tadshrink.device import Compute
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import Collector, split_videos, window_batches
+from tadshrink.evaluation.inference import Collector, ground_truth, split_videos, window_batches
 from tadshrink.evaluation.mean_ap import GroundTruth, mean_average_precision
 from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.models.losses import detection_losses
@@ -125,6 +125,12 @@ class Metric:
 METRICS = {"map": Metric(MapScorer, 1), "loss": Metric(LossScorer, -1), "mse": Metric(MseScorer, -1)}
 
 
+def check_metric(name: str) -> None:
+    """Raise a :class:`UserError` unless ``name`` is a key of :data:`METRICS`."""
+    if name not in METRICS:
+        raise UserError(f"unknown metric {name!r}", fix=f"Metrics: {', '.join(METRICS)}")
+
+
 @torch.inference_mode()
 def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, store: FrameStore, compute: Compute,
                 batch_size: int = 8, reporter: Reporter = SILENT) -> Ranking:
@@ -133,11 +139,11 @@ def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, s
     Raises:
         UserError: unknown metric, or a model with a single block left.
     """
-    if metric not in METRICS:
-        raise UserError(f"unknown metric {metric!r}", fix=f"Metrics: {', '.join(METRICS)}")
+    check_metric(metric)
     if len(detector.vit.block_indices) < 2:
         raise UserError("only one block is left", fix="A model needs at least one block: nothing can be dropped")
-    truth = {item.name: [(action.start, action.end, action.label) for action in item.actions] for item in dataset.split(split)}
+    detector.eval()
+    truth = ground_truth(dataset, split)
     scorers = {block: METRICS[metric].scorer(detector, truth) for block in [None, *detector.vit.block_indices]}
     label_windows = _WindowLabels(dataset, split, detector)
     batches = window_batches(split_videos(dataset, split), detector.config.sampling, store, compute, batch_size, "select", reporter)
@@ -163,7 +169,7 @@ def leave_one_out(detector: Detector, inputs: Tensor) -> dict[int | None, Tensor
 
 
 class _WindowLabels:
-    """Actions of any window of a split, clipped to it, on the device's grid."""
+    """Actions of any window of a split, clipped to it, in grid cells from its start."""
 
     def __init__(self, dataset: Dataset, split: str, detector: Detector) -> None:
         self.records = {record.name: record for record in dataset.split(split)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ def parse_target(text: str) -> Target:
     if not found:
         raise UserError(f"--target {text!r} is not understood", fix=fix)
     value, kind = float(found[1]), found[2] or "blocks"
-    if value <= 0 or (kind == "%" and value >= 100) or (kind == "blocks" and value != int(value)):
+    if not 0 < value < math.inf or (kind == "%" and value >= 100) or (kind == "blocks" and value != int(value)):
         raise UserError(f"--target {text!r} is out of range", fix=fix)
     return Target(value, kind, text.strip())
 
@@ -53,15 +54,17 @@ def plan_drops(target: Target, report: MacsReport, at_least: bool) -> DropBudget
         at_least: a percentage is a floor instead of the number to come closest to.
 
     Raises:
-        UserError: more than the detector has.
+        UserError: more than the detector has, or less than one block.
     """
     most = len(report.per_block) - 1
+    if most < 1:
+        raise UserError("only one block is left", fix="A model needs at least one block: nothing can be dropped")
     if target.kind == "ms":
         return DropBudget(most, target.value, f"blocks are dropped until a window takes at most {target.value:g} ms")
     if target.kind == "blocks":
         if target.value > most:
             raise UserError(f"cannot drop {target.value:g} of {most + 1} blocks", fix=f"--target takes 1 to {most} blocks")
-        return DropBudget(int(target.value), None, f"{target.value:g} blocks, as asked for")
+        return DropBudget(int(target.value), None, f"{target.value:g} of {most + 1} blocks, as asked for")
     plan = closest_drop_count(report, target.value / 100, at_least)
     how = "the fewest that remove at least" if at_least else "the closest to"
     more = f"; one block more would remove {plan.one_more:.1%}" if plan.one_more is not None else ""

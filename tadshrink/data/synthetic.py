@@ -1,9 +1,10 @@
 """The built-in synthetic dataset: untrimmed videos whose actions can be told apart only by motion over time.
 
 A video is a row of scenes with a cut between them, over one dark textured background. Each scene shows a bright sprite whose
-look (shape, colour, size) says nothing about the action: a class is a way of moving. Before its action the sprite rests,
-after it rests or wanders; a second sprite drifts by as a distractor; the camera adds noise and flicker. Every video
-depends only on (seed, split, number), so a larger set contains the smaller one and no video ever changes its split.
+look (shape, colour, size) says nothing about the action: a class is a way of moving. Before and after its
+action the sprite rests or wanders; a second sprite drifts by as a distractor; the camera adds noise and flicker, little in
+some videos and much in others. Every video depends only on (seed, split, number), so a larger set contains the smaller
+one and no video ever changes its split.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ SPLITS = {"training": 7, "validation": 1, "testing": 2}
 #: Share of videos that hold no action at all.
 EMPTY_SHARE = 0.06
 
-#: Share of scenes whose sprite wanders after its action (or all the time, in a video without actions).
+#: Range of the camera noise of a video, as standard deviation in grey levels; low noise is as common as high.
+NOISE = (4, 30)
+#: Share of scenes whose sprite wanders before its action, and, independently, after it.
 WANDER_SHARE = 0.5
 
 #: Centre x, centre y and radius factor of a sprite in every frame.
@@ -41,12 +45,13 @@ def _slide(x: int, y: int) -> Move:
     """From one side of the frame to the other, once; the direction is (x, y)."""
 
     def move(frames: int, rng: np.random.Generator) -> Track:
-        along = np.linspace(-1, 1, frames + 1)[1:] * rng.uniform(8, 11)
+        along = np.linspace(-1, 1, frames + 1)[1:] * rng.uniform(5, 11)
         across = rng.uniform(-9, 9)
         centre = SIZE / 2
-        return centre + (x * along if x else across), centre + (y * along if y else across), np.ones(frames)
+        aside = np.full(frames, centre + across)
+        return centre + x * along if x else aside, centre + y * along if y else aside, np.ones(frames)
 
-    return lambda frames, rng: _full(move(frames, rng), frames)
+    return move
 
 
 def _orbit(direction: int) -> Move:
@@ -61,23 +66,33 @@ def _orbit(direction: int) -> Move:
     return move
 
 
-def _shake(frames: int, rng: np.random.Generator) -> Track:
-    """Fast from side to side."""
-    x, y = rng.uniform(-6, 6, 2) + SIZE / 2
-    swing = rng.uniform(4, 6) * np.sin(2 * np.pi * rng.uniform(1.0, 1.6) * np.arange(frames) / FPS)
-    return x + swing, np.full(frames, y), np.ones(frames)
+def _swing(x: int, y: int) -> Move:
+    """Fast to and fro along (x, y)."""
+
+    def move(frames: int, rng: np.random.Generator) -> Track:
+        middle = rng.uniform(-6, 6, 2) + SIZE / 2
+        swing = rng.uniform(3, 6) * np.sin(2 * np.pi * rng.uniform(0.9, 1.6) * np.arange(frames) / FPS)
+        return middle[0] + x * swing, middle[1] + y * swing, np.ones(frames)
+
+    return move
 
 
-def _pulse(frames: int, rng: np.random.Generator) -> Track:
-    """Bigger and smaller, in place."""
-    x, y = rng.uniform(-8, 8, 2) + SIZE / 2
-    factor = 1 + 0.45 * np.sin(2 * np.pi * rng.uniform(0.7, 1.2) * np.arange(frames) / FPS)
-    return np.full(frames, x), np.full(frames, y), factor
+def _size(factor: Callable[[int, np.random.Generator], np.ndarray]) -> Move:
+    """In place, with a radius that changes."""
+
+    def move(frames: int, rng: np.random.Generator) -> Track:
+        x, y = rng.uniform(-8, 8, 2) + SIZE / 2
+        return np.full(frames, x), np.full(frames, y), factor(frames, rng)
+
+    return move
 
 
-def _full(track: tuple[np.ndarray | float, ...], frames: int) -> Track:
-    x, y, factor = (np.broadcast_to(value, frames).astype(np.float64) for value in track)
-    return x, y, factor
+def _wave(frames: int, rng: np.random.Generator) -> np.ndarray:
+    return 1 + rng.uniform(0.25, 0.45) * np.sin(2 * np.pi * rng.uniform(0.7, 1.2) * np.arange(frames) / FPS)
+
+
+def _ramp(direction: int) -> Callable[[int, np.random.Generator], np.ndarray]:
+    return lambda frames, rng: 1 + direction * rng.uniform(0.25, 0.45) * np.linspace(-1, 1, frames)
 
 
 #: Image coordinates: x to the right, y down.
@@ -88,8 +103,11 @@ MOTIONS: dict[str, Move] = {
     "fall": _slide(0, 1),
     "orbit-clockwise": _orbit(1),
     "orbit-counterclockwise": _orbit(-1),
-    "shake": _shake,
-    "pulse": _pulse,
+    "shake": _swing(1, 0),
+    "nod": _swing(0, 1),
+    "pulse": _size(_wave),
+    "grow": _size(_ramp(1)),
+    "shrink": _size(_ramp(-1)),
 }
 CLASSES = tuple(MOTIONS)
 #: Distance by which a sprite's outline is drawn: disc, square, diamond.
@@ -158,11 +176,13 @@ def plan_video(rng: np.random.Generator) -> Plan:
 def render(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Draw the planned video. Returns uint8 RGB ``[frames, SIZE, SIZE, 3]``."""
     frames = _background(rng)[None].repeat(plan.frames, axis=0)
-    _draw(frames, _drift(plan.frames, rng), rng, radius=(1.5, 2.2), level=(60, 110))
+    _draw(frames, _drift(plan.frames, rng), rng, radius=(1.5, 2.6), level=(70, 150))
+    brightness = rng.uniform(130, 215)
     for first, end, action in _scenes(plan, rng):
-        _draw(frames[first:end], _scene_track(end - first, action, rng), rng, radius=(3.2, 4.6), level=(170, 255))
+        track = _scene_track(end - first, action, rng)
+        _draw(frames[first:end], track, rng, radius=(3.0, 4.6), level=(brightness - 35, brightness + 35))
     frames *= (1 + 0.03 * rng.standard_normal(plan.frames)[:, None, None, None]).astype(np.float32)
-    frames += rng.standard_normal(frames.shape, dtype=np.float32) * 5
+    frames += rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(np.exp(rng.uniform(*np.log(NOISE))))
     return np.clip(frames, 0, 255).astype(np.uint8)
 
 
@@ -170,22 +190,27 @@ def _scenes(plan: Plan, rng: np.random.Generator) -> list[tuple[int, int, tuple[
     """Cut the video somewhere in each gap: (first frame, end frame, its action counted from its first frame)."""
     if not plan.actions:
         cuts = [0, *sorted(rng.integers(FPS, plan.frames - FPS, 3).tolist()), plan.frames]
-        return [(first, end, None) for first, end in zip(cuts, cuts[1:], strict=False) if end > first]
-    gaps = [(end, first) for (_, end, _), (first, _, _) in zip(plan.actions, plan.actions[1:], strict=False)]
+        return [(first, end, None) for first, end in pairwise(cuts) if end > first]
+    gaps = [(end, first) for (_, end, _), (first, _, _) in pairwise(plan.actions)]
     cuts = [0, *[int(rng.integers(end + 1, first)) for end, first in gaps], plan.frames]
     return [(first, end, (start - first, stop - first, label))
             for first, end, (start, stop, label) in zip(cuts, cuts[1:], plan.actions, strict=False)]
 
 
 def _scene_track(frames: int, action: tuple[int, int, str] | None, rng: np.random.Generator) -> Track:
-    """Rest, the action, then rest or wander (the hard negative: motion, but no class)."""
-    start, stop = action[:2] if action else (0, 0)
-    moving = MOTIONS[action[2]](stop - start, rng) if action else (rng.uniform(6, SIZE - 6, 1), rng.uniform(6, SIZE - 6, 1), np.ones(1))
-    steps = rng.normal(0, 0.8, (2, frames - max(stop, 1))) * (rng.random() < WANDER_SHARE)
-    after = [np.clip(track[-1] + np.cumsum(step), 4, SIZE - 4) for track, step in zip(moving[:2], steps, strict=True)]
-    x, y = (np.concatenate([np.full(start, track[0]), track, rest]) for track, rest in zip(moving[:2], after, strict=True))
-    factor = np.concatenate([np.full(start, moving[2][0]), moving[2], np.full(len(after[0]), moving[2][-1])])
-    return x + rng.normal(0, 0.1, frames), y + rng.normal(0, 0.1, frames), factor
+    """Rest or wander, the action, then rest or wander again (the hard negatives: motion, but no class)."""
+    start, stop, label = action or (0, 1, None)
+    x, y, factor = MOTIONS[label](stop - start, rng) if label else (*rng.uniform(6, SIZE - 6, (2, 1)), np.ones(1))
+    strength = rng.uniform(0.5, 1.0, 2) * (rng.random(2) < WANDER_SHARE)
+    places = [np.concatenate([_wander(track[0], start, strength[0], rng)[::-1], track, _wander(track[-1], frames - stop, strength[1], rng)])
+              for track in (x, y)]
+    sizes = np.concatenate([np.full(start, factor[0]), factor, np.full(frames - stop, factor[-1])])
+    return places[0] + rng.normal(0, 0.1, frames), places[1] + rng.normal(0, 0.1, frames), sizes
+
+
+def _wander(origin: float, frames: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """One coordinate of a random walk that leaves ``origin``, with steps of ``strength`` pixels, inside the frame."""
+    return np.clip(origin + np.cumsum(rng.normal(0, 1, frames)) * strength, 4, SIZE - 4)
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,7 @@ from tadshrink.data.video import FrameStore
 from tadshrink.data.windows import sliding_windows
 from tadshrink.device import Compute
 from tadshrink.evaluation.detections import Detections
+from tadshrink.evaluation.mean_ap import GroundTruth
 from tadshrink.evaluation.postprocess import decode, merge_videos, to_seconds
 from tadshrink.models.config import DetectorConfig, SamplingConfig
 from tadshrink.models.detector import Detector, DetectorOutput
@@ -46,6 +47,11 @@ class Collector:
 def split_videos(dataset: Dataset, split: str) -> list[Video]:
     """The videos of a split as inference takes them."""
     return [(record.name, dataset.video_path(record), record.duration) for record in dataset.split(split)]
+
+
+def ground_truth(dataset: Dataset, split: str) -> GroundTruth:
+    """The actions of every video of a split."""
+    return {record.name: [(action.start, action.end, action.label) for action in record.actions] for record in dataset.split(split)}
 
 
 def count_windows(videos: Iterable[Video], sampling: SamplingConfig, store: FrameStore) -> int:

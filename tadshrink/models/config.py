@@ -25,6 +25,8 @@ class BackboneConfig(_Config):
     chunk_frames: int = 16
     #: Side in pixels that the stored position table was made for; other sizes are interpolated.
     table_size: int = 224
+    #: Factor on the first weights of each block's two output layers; matters only for training from scratch.
+    branch_gain: float = 1.0
     #: Stochastic depth of the last block; grows linearly from 0 with the original block index.
     drop_path: float = 0.1
 

@@ -15,7 +15,7 @@ _NANO_HEAD = HeadConfig(
 #: name -> (backbone, head, sampling). S, B and L are those of AdaTAD on THUMOS-14 (768 frames of 160 pixels).
 PRESETS: dict[str, tuple[BackboneConfig, HeadConfig, SamplingConfig]] = {
     "videomae-nano": (
-        BackboneConfig(width=96, depth=12, heads=3, table_size=32),
+        BackboneConfig(width=80, depth=12, heads=5, table_size=32, drop_path=0.0, branch_gain=3.0),
         _NANO_HEAD,
         SamplingConfig(window=64, frames_per_cell=2, snippet_stride=2, frame_size=32),
     ),

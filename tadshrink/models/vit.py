@@ -121,6 +121,12 @@ class Block(nn.Module):
         tokens = tokens + stochastic_depth(self.attn(self.norm1(tokens)), self.drop_path, self.training)
         return tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
 
+    @torch.no_grad()
+    def scale_outputs(self, factor: float) -> None:
+        """Multiply what both branches add to the tokens."""
+        self.attn.proj.weight.mul_(factor)
+        self.mlp.layers[1].weight.mul_(factor)
+
 
 class VideoViT(nn.Module):
     """VideoMAE ViT without final norm. Dropped blocks leave a placeholder: survivors keep their original index."""
@@ -138,6 +144,8 @@ class VideoViT(nn.Module):
         #: In every checkpoint, but never applied when the feature map is returned ("VideoMAE" in OpenTAD).
         self.fc_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.apply(_initialise)
+        for index in self.block_indices:
+            self.blocks[index].scale_outputs(config.branch_gain)
 
     @property
     def block_indices(self) -> tuple[int, ...]:

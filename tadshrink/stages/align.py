@@ -13,6 +13,7 @@ from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+from tadshrink.stages.inputs import check_output, check_splits, data_state
 from tadshrink.training.loop import Resume, Task, fit
 
 
@@ -32,6 +33,7 @@ def align(checkpoint: Path, teacher: Path, dataset: DatasetChoice, output: Path,
     Raises:
         UserError: a teacher that lacks a block of the student or differs in shape, or LoRA that is not merged yet.
     """
+    check_output(output)
     student = open_detector(checkpoint, device, reporter)
     data = open_dataset(dataset, student.detector.config)
     store = FrameStore(data.config.frame_size)
@@ -42,6 +44,7 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: Datas
                  settings: AlignSettings, reporter: Reporter = SILENT) -> Aligned:
     """:func:`align` for models and data that are open already; the student's detector is changed."""
     _check_pair(student, teacher)
+    check_splits(data, ["train"])
     detector = student.detector
     rank, alpha = make_student(detector, settings)
     training = TrainingSet(data, "train", detector.config.sampling, store)
@@ -49,7 +52,8 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: Datas
                 lambda epoch: training.epoch(epoch, settings.batch_size, settings.seed, settings.augment),
                 training.batches_per_epoch(settings.batch_size))
     arguments = {**dataset.arguments(), "teacher": teacher.checksum, **settings.model_dump()}
-    resume = Resume(output.with_name(output.name + ".training"), {"command": "align", "student": student.checksum, **arguments})
+    fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data)}
+    resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, student.compute, resume, "align", reporter)
     lora = {"rank": rank, "alpha": alpha, "targets": list(TARGETS), "state": {}}
     healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)

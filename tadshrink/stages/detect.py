@@ -14,6 +14,7 @@ from tadshrink.evaluation.inference import detect_videos
 from tadshrink.files import write_json
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Opened, open_detector
+from tadshrink.stages.inputs import check_output
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ def detect(checkpoint: Path, videos: Sequence[Path], output: Path | None = None,
     Raises:
         UserError: the checkpoint cannot be read, or two videos have the same name.
     """
-    opened = open_detector(checkpoint, device, reporter)
+    check_output(output)
     names = _names(videos)
+    opened = open_detector(checkpoint, device, reporter)
     found: dict[str, Detections] = {}
     durations: dict[str, float] = {}
     failed: dict[str, str] = {}
@@ -52,7 +54,8 @@ def detect(checkpoint: Path, videos: Sequence[Path], output: Path | None = None,
         except UserError as error:
             failed[str(path)] = str(error)
     result = Detected(opened.detector.config.classes, found, durations, failed)
-    if output is not None:
+    # Where not one video could be read there is nothing to tell, and an older file may hold something.
+    if output is not None and found:
         write_json(output, result.to_json())
     return result
 

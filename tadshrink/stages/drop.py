@@ -16,7 +16,7 @@ from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig
 from tadshrink.stages.common import Written, save_stage
 
-_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+_BLOCK = re.compile(r"^backbone\.model\.backbone\.blocks\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ def drop(checkpoint: Path, output: Path, blocks: Sequence[int] | None = None, co
     Raises:
         UserError: a block that is not there, no ranking to choose by, or no block would be left.
     """
+    count = 1 if count is None and blocks is None else count
     source = load_checkpoint(checkpoint)
     depth = DetectorConfig.parse(source.architecture, where=checkpoint).backbone.depth
     remaining = [index for index in range(depth) if index not in source.dropped]
-    chosen = _named(blocks, remaining, checkpoint) if blocks is not None else _ranked(source, 1 if count is None else count, checkpoint)
+    chosen = _named(blocks, remaining, checkpoint) if blocks is not None else _ranked(source, remaining, count, checkpoint)
     left = [index for index in remaining if index not in chosen]
     if not left:
         raise UserError(f"dropping {len(chosen)} of {len(remaining)} blocks leaves none", where=checkpoint, fix="Drop fewer")
@@ -54,7 +55,7 @@ def without_blocks(checkpoint: Checkpoint, blocks: Sequence[int]) -> Checkpoint:
 
 
 def _without(state: dict[str, Tensor], blocks: Sequence[int]) -> dict[str, Tensor]:
-    return {name: value for name, value in state.items() if not ((found := _BLOCK.search(name)) and int(found[1]) in blocks)}
+    return {name: value for name, value in state.items() if not ((found := _BLOCK.match(name)) and int(found[1]) in blocks)}
 
 
 def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int]:
@@ -65,10 +66,12 @@ def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int
     return list(blocks)
 
 
-def _ranked(checkpoint: Checkpoint, count: int, where: Path) -> list[int]:
+def _ranked(checkpoint: Checkpoint, remaining: list[int], count: int, where: Path) -> list[int]:
     if checkpoint.ranking is None:
         raise UserError("the checkpoint holds no ranking", where=where, fix="Run tadshrink select first, or name blocks with --blocks")
-    ranking = checkpoint.ranking["ranking"]
+    ranking = [item["block"] for item in checkpoint.ranking["ranking"]]
+    if sorted(ranking) != remaining:
+        raise UserError("the checkpoint's ranking is not of the blocks that it has", where=where, fix="Run tadshrink select again")
     if not 1 <= count < len(ranking):
-        raise UserError(f"cannot drop {count} of {len(ranking)} blocks", where=where, fix=f"--count takes 1 to {len(ranking) - 1}")
-    return [item["block"] for item in ranking[:count]]
+        raise UserError(f"cannot drop {count} of {len(ranking)} blocks", where=where, fix="Drop at least one, and leave at least one")
+    return ranking[:count]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.video import FrameStore
-from tadshrink.evaluation.inference import detect_videos, split_videos
-from tadshrink.evaluation.mean_ap import GroundTruth, MapResult, mean_average_precision
+from tadshrink.evaluation.inference import detect_videos, ground_truth, split_videos
+from tadshrink.evaluation.mean_ap import MapResult, mean_average_precision
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, open_dataset, open_detector
+from tadshrink.stages.inputs import check_splits
 
 
 def evaluate(checkpoint: Path, dataset: DatasetChoice, split: str = "testing", batch_size: int = 8, device: str | None = None,
@@ -21,6 +22,7 @@ def evaluate(checkpoint: Path, dataset: DatasetChoice, split: str = "testing", b
     """
     opened = open_detector(checkpoint, device, reporter)
     data = open_dataset(dataset, opened.detector.config)
+    check_splits(data, [split])
     store = FrameStore(data.config.frame_size)
     return evaluate_detector(opened, data, split, store, batch_size, reporter)
 
@@ -30,8 +32,3 @@ def evaluate_detector(opened: Opened, dataset: Dataset, split: str, store: Frame
     """:func:`evaluate` for a detector that is open already; ``store`` keeps decoded frames between calls."""
     found = detect_videos(opened.detector, split_videos(dataset, split), store, opened.compute, batch_size, f"evaluate {split}", reporter)
     return mean_average_precision(ground_truth(dataset, split), found, list(dataset.classes))
-
-
-def ground_truth(dataset: Dataset, split: str) -> GroundTruth:
-    """The actions of every video of a split."""
-    return {record.name: [(action.start, action.end, action.label) for action in record.actions] for record in dataset.split(split)}

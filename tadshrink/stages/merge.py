@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -15,11 +14,12 @@ from tadshrink.data.loader import inference_batches
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
-from tadshrink.models.detector import Detector
+from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+from tadshrink.stages.inputs import check_output
 
-#: Largest change of any class logit, relative to the largest logit, that rounding alone may cause in float32.
+#: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
 TOLERANCE = 1e-4
 #: Windows on which the merged model is compared.
 WINDOWS = 4
@@ -27,7 +27,7 @@ WINDOWS = 4
 
 @dataclass(frozen=True)
 class Merged(Written):
-    """A checkpoint without LoRA, and the largest relative change of a class logit that merging caused."""
+    """A checkpoint without LoRA, and the largest relative change of an output that merging caused."""
 
     max_difference: float
 
@@ -42,35 +42,45 @@ def merge(checkpoint: Path, output: Path, dataset: DatasetChoice | None = None, 
     Raises:
         UserError: there is no LoRA to merge, no dataset is known, or the outputs differ by more than ``tolerance``.
     """
+    check_output(output)
     opened = open_detector(checkpoint, device, reporter)
     if not opened.checkpoint.lora:
         raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only the output of tadshrink align needs merging")
     choice = dataset or _last_dataset(opened)
-    data = open_dataset(choice, opened.detector.config)
-    batches = inference_batches(split_videos(data, HELDOUT), opened.detector.config.sampling, FrameStore(data.config.frame_size), WINDOWS)
-    inputs, masks, _ = next(islice(batches, 1))
     merged = merged_copy(opened.detector)
-    difference = largest_difference(opened.detector, merged, inputs.to(opened.compute.device), masks.to(opened.compute.device))
-    reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest logit (limit {tolerance:g}) "
-                  f"on {len(inputs)} windows of {choice.name}")
+    difference = largest_difference(opened.detector, merged, *_windows(opened, choice))
+    reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on windows of {choice.name}")
     if not difference <= tolerance:
         raise UserError(f"the merged model's outputs differ by {difference:.2e}, above the tolerance {tolerance:g}: nothing was written",
                         where=checkpoint, fix="Raise --tolerance if this is acceptable")
     plain = with_weights(replace(opened.checkpoint, lora=None), merged)
-    written = save_stage(output, plain, "merge", {"tolerance": tolerance}, opened.checksum, {"max_difference": difference})
+    arguments = {**choice.arguments(), "tolerance": tolerance}
+    written = save_stage(output, plain, "merge", arguments, opened.checksum, {"max_difference": difference})
     return Merged(written.output, written.checksum, difference)
 
 
 @torch.inference_mode()
 def largest_difference(first: Detector, second: Detector, inputs: Tensor, masks: Tensor) -> float:
-    """Largest difference of a class logit, relative to the largest logit."""
-    ours, theirs = (torch.cat(model.eval()(inputs, masks).cls_logits, dim=1) for model in (first, second))
-    return float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1e-6))
+    """Largest difference of a class logit or of an offset (in strides), relative to the largest of its kind (at least 1)."""
+    pairs = zip(_outputs(first.eval()(inputs, masks)), _outputs(second.eval()(inputs, masks)), strict=True)
+    # Torch's maximum passes on what is not a number; Python's may lose it.
+    return float(torch.stack([(ours - theirs).abs().max() / ours.abs().max().clamp(min=1.0) for ours, theirs in pairs]).max())
+
+
+def _outputs(output: DetectorOutput) -> tuple[Tensor, Tensor]:
+    return output.logits(), torch.cat(output.offsets, dim=1)
+
+
+def _windows(opened: Opened, choice: DatasetChoice) -> tuple[Tensor, Tensor]:
+    """Inputs and masks of the first :data:`WINDOWS` held-out windows."""
+    data, sampling = open_dataset(choice, opened.detector.config), opened.detector.config.sampling
+    inputs, masks, _ = next(inference_batches(split_videos(data, HELDOUT), sampling, FrameStore(sampling.frame_size), WINDOWS))
+    return inputs.to(opened.compute.device), masks.to(opened.compute.device)
 
 
 def _last_dataset(opened: Opened) -> DatasetChoice:
     for entry in reversed(opened.checkpoint.history):
         if entry["command"] == "align":
-            root = entry["arguments"]["root"]
-            return DatasetChoice(entry["arguments"]["dataset"], Path(root) if root else None)
+            arguments = entry["arguments"]
+            return DatasetChoice(arguments["dataset"], Path(arguments["root"]) if arguments["root"] else None)
     raise UserError("the checkpoint does not say which dataset it was aligned on", where=opened.path, fix="Give --dataset")

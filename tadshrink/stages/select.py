@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tadshrink.compress.selection import Ranking, rank_blocks
+from tadshrink.compress.selection import Ranking, check_metric, rank_blocks
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.video import FrameStore
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage
+from tadshrink.stages.inputs import check_output
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Selected(Written):
 def select(checkpoint: Path, dataset: DatasetChoice, output: Path, metric: str = "map", split: str = HELDOUT, batch_size: int = 8,
            device: str | None = None, reporter: Reporter = SILENT) -> Selected:
     """Score the model without each remaining block on ``split`` and store the ranking in a copy of the checkpoint."""
+    check_output(output)
+    check_metric(metric)
     opened = open_detector(checkpoint, device, reporter)
     data = open_dataset(dataset, opened.detector.config)
     return select_opened(opened, data, dataset, FrameStore(data.config.frame_size), output, metric, split, batch_size, reporter)

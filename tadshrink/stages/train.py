@@ -20,6 +20,7 @@ from tadshrink.models.presets import preset
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import SHARED_SAMPLING, DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
+from tadshrink.stages.inputs import check_output, check_splits, data_state
 from tadshrink.training.loop import Resume, Task, fit
 from tadshrink.training.settings import TrainSettings
 
@@ -39,7 +40,9 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     The state after each epoch is kept beside the output until it is written, so that the same call resumes.
     """
     settings = settings or TrainSettings()
+    check_output(output)
     data = load_dataset(dataset.name, dataset.root)
+    check_splits(data, ["train", HELDOUT])
     config = config_for(arch, data)
     compute = choose_compute(device, config.backbone.width)
     reporter.note(compute.reason)
@@ -48,7 +51,8 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     store = FrameStore(config.sampling.frame_size)
     task = train_task(detector, TrainingSet(data, "train", config.sampling, store), settings)
     arguments = {**dataset.arguments(), "arch": arch, **settings.model_dump()}
-    resume = Resume(output.with_name(output.name + ".training"), {"command": "train", **arguments, "config": config.model_dump(mode="json")})
+    fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data)}
+    resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, compute, resume, "train", reporter)
     checkpoint = Checkpoint(config.model_dump(mode="json"), detector.state_dict(), list(config.classes))
     opened = Opened(output, checkpoint, detector.eval(), compute, "")

@@ -20,7 +20,7 @@ def write_audio(path: Path, picture: bool = False) -> Path:
         if picture:
             cover = container.add_stream("mjpeg", rate=1)
             cover.width = cover.height = 32
-            cover.pix_fmt, cover.disposition = "yuvj420p", av.stream.Disposition.attached_pic
+            cover.pix_fmt, cover.disposition = "yuvj420p", av.stream.Disposition.attached_pic.value
             container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
             container.mux(cover.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")

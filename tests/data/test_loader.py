@@ -84,10 +84,21 @@ def test_another_epoch_or_seed_gives_others(toy: Path) -> None:
     assert not same(first, list(data.epoch(3, 4, seed=6)))
 
 
+def test_every_video_is_cut_anew_in_every_epoch(toy: Path, numbers: Callable[[object], list[int]]) -> None:
+    data = training_set(toy)
+    starts = np.zeros((6, len(data.samples)), int)
+    for epoch in range(6):
+        (batch,) = data.epoch(epoch, 1000, seed=1, augmented=False)
+        order = np.random.default_rng([1, epoch]).permutation(len(data.samples))
+        starts[epoch, order] = numbers(batch.inputs[:, 0, :, 0])
+    assert all(len(set(column)) > 1 for column in starts.T)
+
+
 def test_without_augmentation_frames_and_actions_belong_together(toy: Path, numbers: Callable[[object], list[int]]) -> None:
     data = training_set(toy)
     order = np.random.default_rng([1, 0]).permutation(len(data.samples))
     (batch,) = data.epoch(0, 1000, seed=1, augmented=False)
+    assert torch.cat(batch.labels).unique().tolist() == [0, 1]
     for row, index in enumerate(order):
         shown = numbers(batch.inputs[row, 0].permute(1, 0, 2, 3))
         assert shown == list(range(shown[0], shown[0] + 16))

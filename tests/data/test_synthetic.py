@@ -48,6 +48,11 @@ def test_another_seed_gives_another_set(made: Path, tmp_path: Path) -> None:
     assert all(database(tmp_path)[name] != database(made)[name] for name in database(made))
 
 
+def test_the_splits_have_nothing_in_common(made: Path) -> None:
+    timelines = [(record["frame"], str(record["annotations"])) for record in database(made).values()]
+    assert len(set(timelines)) == len(timelines)
+
+
 def test_a_larger_set_contains_the_smaller(made: Path, tmp_path: Path) -> None:
     make_synthetic(tmp_path, seed=1, videos=13)
     large = database(tmp_path)

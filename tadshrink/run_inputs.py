@@ -1,0 +1,102 @@
+"""Everything that a run starts from, opened and checked before anything is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tadshrink.compress.alignment import AlignSettings
+from tadshrink.compress.selection import check_metric
+from tadshrink.compress.target import DropBudget, parse_target, plan_drops
+from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
+from tadshrink.data.synthetic import make_synthetic
+from tadshrink.errors import UserError
+from tadshrink.profiling.macs import count_macs
+from tadshrink.profiling.profile import example_window
+from tadshrink.reporting import Reporter
+from tadshrink.stages.common import DatasetChoice, Opened, open_dataset, open_detector
+from tadshrink.stages.inputs import check_splits, data_state
+
+#: The dataset for which the package holds a trained baseline, and can make the data.
+BUILTIN = "synthetic"
+
+
+class RunSettings(BaseModel):
+    """Everything that decides the result of a run, beside its inputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    target: str = "25%"
+    at_least: bool = False
+    metric: str = "map"
+    #: Average mAP, in points, that an aligned model may lose on the held-out videos.
+    tolerance: float = Field(2.0, ge=0)
+    #: False drops without alignment: the control that shows what alignment is worth.
+    heal: bool = True
+    align: AlignSettings = AlignSettings()
+    latency_runs: int = Field(20, ge=1)
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The model to compress, the data, and how many blocks may go."""
+
+    source: Path
+    baseline: Opened
+    choice: DatasetChoice
+    data: Dataset
+    budget: DropBudget
+
+    def plan(self, settings: RunSettings) -> dict[str, Any]:
+        """All that the result depends on, as JSON: a run goes on only while none of it changes."""
+        model, compute = self.baseline.checkpoint, self.baseline.compute
+        plan = {"baseline": self.baseline.checksum[:16], "architecture": model.architecture, "dropped": model.dropped,
+                **self.choice.arguments(), "data": data_state(self.data), "settings": settings.model_dump(),
+                "device": f"{compute.device} {compute.dtype_name}"}
+        return json.loads(json.dumps(plan))
+
+
+def open_inputs(checkpoint: Path | None, choice: DatasetChoice, settings: RunSettings, device: str | None, reporter: Reporter) -> RunInputs:
+    """Open the model and the data. The built-in dataset is made if it is absent.
+
+    Raises:
+        UserError: whatever of this would stop the run later.
+    """
+    target = parse_target(settings.target)
+    check_metric(settings.metric)
+    source = checkpoint or builtin_baseline(choice)
+    baseline = open_detector(source, device, reporter)
+    if baseline.checkpoint.lora:
+        raise UserError("its LoRA is not merged yet", where=source, fix="Run tadshrink merge first")
+    config = baseline.detector.config
+    budget = plan_drops(target, count_macs(baseline.detector, *example_window(config.sampling)), settings.at_least)
+    prepare_data(choice, reporter)
+    data = open_dataset(choice, config)
+    check_splits(data, ["train", HELDOUT, "test"])
+    return RunInputs(source, baseline, choice, data, budget)
+
+
+def builtin_baseline(dataset: DatasetChoice) -> Path:
+    """The baseline that comes with the package.
+
+    Raises:
+        UserError: there is none for this dataset.
+    """
+    if dataset.name != BUILTIN:
+        raise UserError(f"no checkpoint given, and no baseline comes with the package for {dataset.name!r}",
+                        fix=f"Train one first: tadshrink train --dataset {dataset.name} -o base.pth")
+    return Path(str(package_files("tadshrink") / "assets" / "synthetic-nano.pth"))
+
+
+def prepare_data(dataset: DatasetChoice, reporter: Reporter) -> None:
+    """Make the built-in synthetic dataset if it is absent."""
+    if dataset.name != BUILTIN:
+        return
+    config, folder = read_dataset_config(dataset.name, dataset.root)
+    if not (folder / config.annotations).exists():
+        reporter.note(f"making the synthetic dataset in {folder}")
+        make_synthetic(folder, reporter=reporter)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tadshrink.compress.losses import CLASS_KD, binary_kl, boundary_kd, class_kd, feature_loss, masked_mean, softmax_kl
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden() -> tuple[dict[str, Tensor], dict]:
+    """Inputs, and what the published code makes of them."""
+    arrays = np.load(GOLDEN / "distill.npz")
+    return {name: torch.from_numpy(arrays[name]) for name in arrays}, json.loads((GOLDEN / "distill.json").read_text())
+
+
+def everywhere(logits: Tensor) -> Tensor:
+    return torch.ones(logits.shape[:-1], dtype=torch.bool)
+
+
+def gradient_norm(loss: Tensor, wrt: Tensor) -> float:
+    return float(torch.autograd.grad(loss, wrt)[0].norm())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.5, 4.0])
+def test_softmax_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict], temperature: float) -> None:
+    inputs, values = golden
+    student = inputs["student_logits"].clone().requires_grad_()
+    loss = class_kd(student[None], inputs["teacher_logits"][None], everywhere(student[None]), temperature, "softmax")
+    assert loss.item() == pytest.approx(values[f"kl_T{temperature}"]["value"], rel=1e-5)
+    assert gradient_norm(loss, student) == pytest.approx(values[f"kl_T{temperature}"]["grad_l2_wrt_first_input"], rel=1e-4)
+
+
+def test_boundary_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict]) -> None:
+    inputs, values = golden
+    pair = inputs["student_segments"][None], inputs["teacher_segments"][None]
+    assert boundary_kd(*pair, torch.ones(1, 25, dtype=torch.bool)).item() == pytest.approx(values["diou_mean"]["value"], rel=1e-5)
+    singly = [boundary_kd(*pair, torch.arange(25)[None] == number).item() for number in range(25)]
+    assert singly == pytest.approx(values["diou_none"], abs=1e-5)
+
+
+def test_boundary_distillation_is_zero_without_a_positive_point(golden: tuple[dict[str, Tensor], dict]) -> None:
+    inputs, values = golden
+    none = boundary_kd(inputs["student_segments"][None], inputs["teacher_segments"][None], torch.zeros(1, 25, dtype=torch.bool))
+    assert none.item() == values["diou_mean_no_positive"] == 0
+
+
+def test_feature_loss_is_the_published_one(golden: tuple[dict[str, Tensor], dict]) -> None:
+    inputs, values = golden
+    student = inputs["student_feature"].clone().requires_grad_()
+    loss = feature_loss({0: student}, {0: inputs["teacher_feature"]})
+    assert loss.item() == pytest.approx(values["feature_mse"]["value"], rel=1e-5)
+    assert gradient_norm(loss, student) == pytest.approx(values["feature_mse"]["grad_l2_wrt_first_input"], rel=1e-4)
+
+
+def test_feature_loss_compares_blocks_of_the_same_original_index() -> None:
+    teacher = {0: torch.full((1, 1, 2), 10.0), 1: torch.full((1, 1, 2), 50.0), 2: torch.zeros(1, 1, 2)}
+    student = {0: torch.full((1, 1, 2), 11.0), 2: torch.full((1, 1, 2), 3.0)}
+    # Block 0 is off by 1, block 2 by 3; block 1 was dropped, and the divisor is the student's number of blocks.
+    assert feature_loss(student, teacher).item() == (1 + 9) / 2
+
+
+def test_binary_distillation_by_hand() -> None:
+    teacher, student = 0.75, 0.5
+    want = teacher * math.log(teacher / student) + (1 - teacher) * math.log((1 - teacher) / (1 - student))
+    logit = math.log(teacher / (1 - teacher))
+    assert binary_kl(torch.tensor([[0.0]]), torch.tensor([[logit]])).item() == pytest.approx(want, rel=1e-5)
+    # Summed over classes.
+    assert binary_kl(torch.tensor([0.0, 0.0]), torch.tensor([logit, logit])).item() == pytest.approx(2 * want, rel=1e-5)
+
+
+def test_softmax_distillation_by_hand() -> None:
+    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
+    want = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert softmax_kl(student, teacher).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_with_one_class_only_the_binary_form_says_something(golden: tuple[dict[str, Tensor], dict]) -> None:
+    inputs, values = golden
+    student, teacher = inputs["student_logits"][None, :, :1].clone().requires_grad_(), inputs["teacher_logits"][None, :, :1]
+    published = class_kd(student, teacher, everywhere(student), 3.5, "softmax")
+    assert published.item() == values["kl_T3.5_one_class"]["value"] == 0
+    assert gradient_norm(published, student) == 0
+    ours = class_kd(student, teacher, everywhere(student), 3.5, "binary")
+    assert ours.item() > 0
+    assert gradient_norm(ours, student) > 0
+
+
+@pytest.mark.parametrize("kind", CLASS_KD)
+def test_class_distillation_is_zero_for_equal_scores_and_positive_for_others(kind: str) -> None:
+    logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)) * 30
+    assert class_kd(logits, logits, everywhere(logits), 2.0, kind).item() == pytest.approx(0, abs=1e-4)
+    assert class_kd(logits, logits.flip(-1), everywhere(logits), 2.0, kind).item() > 1
+
+
+@pytest.mark.parametrize("kind", CLASS_KD)
+def test_class_distillation_looks_at_valid_points_only(kind: str) -> None:
+    student, teacher = torch.randn(2, 1, 4, 3, generator=torch.Generator().manual_seed(0))
+    valid = torch.tensor([[True, True, False, False]])
+    loss = class_kd(student, teacher, valid, 2.0, kind)
+    assert loss.item() == pytest.approx(class_kd(student[:, :2], teacher[:, :2], valid[:, :2], 2.0, kind).item())
+    assert class_kd(student, teacher, torch.zeros_like(valid), 2.0, kind).item() == 0
+
+
+def test_class_distillation_of_bfloat16_scores_is_computed_in_float32() -> None:
+    student = torch.randn(1, 50, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    teacher = (student.float() + 0.02).bfloat16()
+    loss = class_kd(student, teacher, everywhere(student), 3.5, "binary")
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(class_kd(student.double(), teacher.double(), everywhere(student), 3.5, "binary").item(), rel=1e-2)
+    assert loss.item() > 0
+
+
+def test_masked_mean_ignores_what_is_masked_in_value_and_gradient() -> None:
+    values = torch.tensor([1.0, 3.0, torch.inf], requires_grad=True)
+    mean = masked_mean(values, torch.tensor([True, True, False]))
+    assert mean.item() == 2
+    assert torch.autograd.grad(mean, values)[0].tolist() == [0.5, 0.5, 0]

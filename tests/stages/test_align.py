@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
+from tadshrink.compress.alignment import AlignSettings
+from tadshrink.errors import UserError
+from tadshrink.profiling.profile import example_window
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages import align as module
+from tadshrink.stages.align import align
+from tadshrink.stages.common import DatasetChoice
+from tadshrink.stages.drop import drop
+
+
+def again(tiny, chain, output: Path, reporter: Reporter = SILENT, **settings: object) -> None:
+    align(chain.dropped, tiny.checkpoint, tiny.choice, output, chain.settings.model_copy(update=settings), "cpu", reporter)
+
+
+def test_the_result_has_plain_weights_and_the_updates_apart(chain) -> None:
+    before, after = load_checkpoint(chain.dropped), load_checkpoint(chain.aligned)
+    assert after.state.keys() == before.state.keys()
+    assert after.dropped == before.dropped
+    assert (after.lora["rank"], after.lora["alpha"], after.lora["targets"]) == (4, 4.0, ["qkv", "proj"])
+    assert len(after.lora["state"]) == 3 * 2 * 2
+    assert any(value.any() for name, value in after.lora["state"].items() if "lora_B" in name)
+
+
+def test_only_what_should_be_trained_has_moved(chain) -> None:
+    before, after = load_checkpoint(chain.dropped), load_checkpoint(chain.aligned)
+    moved = {name for name, value in after.state.items() if not value.equal(before.state[name])}
+    fixed = [name for name in after.state if "backbone" in name and not ("norm" in name or "patch_embed" in name)]
+    assert not moved & set(fixed)
+    assert "backbone.model.backbone.patch_embed.projection.weight" in moved
+    assert "rpn_head.loss_normalizer" in moved
+    assert not any("fc_norm" in name for name in moved)
+
+
+def test_history_says_what_was_done(tiny, chain) -> None:
+    source, aligned = load_checkpoint(chain.dropped), load_checkpoint(chain.aligned)
+    entry = aligned.history[-1]
+    assert (entry["command"], entry["parent"]) == ("align", source.checksum)
+    assert entry["arguments"]["teacher"] == load_checkpoint(tiny.checkpoint).checksum
+    assert entry["arguments"]["epochs"] == 2
+    assert [curve.keys() for curve in entry["metrics"]["curve"]] == [{"feature", "cls_kd", "reg_kd", "cls", "reg"}] * 2
+
+
+def test_the_training_state_goes_when_the_result_is_there(chain) -> None:
+    assert not list(chain.aligned.parent.glob("*.training"))
+
+
+def test_interrupted_after_an_epoch_and_repeated_it_gives_the_same_file(tiny, chain, tmp_path: Path, interrupt) -> None:
+    steps = _steps_per_epoch(tiny, chain)
+    with pytest.raises(KeyboardInterrupt):
+        again(tiny, chain, tmp_path / "aligned.pth", interrupt("align", steps + 1))
+    assert [item.name for item in tmp_path.iterdir()] == ["aligned.pth.training"]
+    resumed = interrupt()
+    again(tiny, chain, tmp_path / "aligned.pth", resumed)
+    assert any("going on after epoch 1 of 2" in note for note in resumed.notes)
+    assert [item.name for item in tmp_path.iterdir()] == ["aligned.pth"]
+    assert (tmp_path / "aligned.pth").read_bytes() == chain.aligned.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["settings", "dataset"])
+def test_a_training_state_of_other_settings_or_data_is_not_used(tiny, chain, tmp_path: Path, interrupt, change: str) -> None:
+    data = yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder)}
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(data))
+    choice = DatasetChoice(str(tmp_path / "d.yaml"))
+    with pytest.raises(KeyboardInterrupt):
+        align(chain.dropped, tiny.checkpoint, choice, tmp_path / "a.pth", chain.settings, "cpu",
+              interrupt("align", _steps_per_epoch(tiny, chain) + 1))
+    settings = chain.settings
+    if change == "settings":
+        settings = settings.model_copy(update={"lr": 1e-4})
+    else:
+        (tmp_path / "d.yaml").write_text(yaml.safe_dump(data | {"heldout": 0.2}))
+    resumed = interrupt("align", 1)
+    with pytest.raises(KeyboardInterrupt):
+        align(chain.dropped, tiny.checkpoint, choice, tmp_path / "a.pth", settings, "cpu", resumed)
+    assert any("starting anew" in note for note in resumed.notes)
+
+
+@torch.inference_mode()
+def test_no_epochs_leave_the_outputs_as_they_were(tiny, chain, tmp_path: Path) -> None:
+    again(tiny, chain, tmp_path / "a.pth", epochs=0)
+    first, second = (tiny.opened(path).detector for path in (chain.dropped, tmp_path / "a.pth"))
+    window = example_window(tiny.config.sampling)
+    torch.testing.assert_close(second(*window).logits(), first(*window).logits(), rtol=0, atol=1e-6)
+
+
+def test_a_model_whose_updates_are_not_merged_is_refused(tiny, chain, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not merged yet\. Run tadshrink merge first"):
+        align(chain.aligned, tiny.checkpoint, tiny.choice, tmp_path / "a.pth", AlignSettings(), "cpu")
+
+
+def test_a_teacher_without_a_block_of_the_student_is_refused(tiny, chain, tmp_path: Path) -> None:
+    drop(tiny.checkpoint, tmp_path / "teacher.pth", [0, 1])
+    drop(tiny.checkpoint, tmp_path / "student.pth", [3])
+    with pytest.raises(UserError, match="teacher lacks block 0, 1 of the student"):
+        align(tmp_path / "student.pth", tmp_path / "teacher.pth", tiny.choice, tmp_path / "a.pth", AlignSettings(), "cpu")
+
+
+def test_a_teacher_of_another_architecture_is_refused(tiny, chain, tmp_path: Path) -> None:
+    source = load_checkpoint(tiny.checkpoint)
+    source.architecture["head"]["center_radius"] = 2.5
+    save_checkpoint(tmp_path / "teacher.pth", source)
+    with pytest.raises(UserError, match=r"architecture or classes differ"):
+        align(chain.dropped, tmp_path / "teacher.pth", tiny.choice, tmp_path / "a.pth", AlignSettings(), "cpu")
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tiny, chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_detector", None)
+    with pytest.raises(UserError, match="not a regular file"):
+        again(tiny, chain, tmp_path)
+
+
+def _steps_per_epoch(tiny, chain) -> int:
+    training = module.TrainingSet(tiny.data, "train", tiny.config.sampling, module.FrameStore(32))
+    return training.batches_per_epoch(chain.settings.batch_size)

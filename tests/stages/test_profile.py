@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.profiling.macs import parameters
+from tadshrink.stages.profile import profile
+
+
+def test_a_checkpoint_that_lost_a_block_costs_less_by_that_block(tiny, chain) -> None:
+    before, after = (profile(path, runs=1, device="cpu").to_json() for path in (tiny.checkpoint, chain.merged))
+    assert after["dropped"] == load_checkpoint(chain.merged).dropped
+    assert len(after["macs"]["per_block"]) == 3
+    assert before["macs"]["total"] - after["macs"]["total"] == before["macs"]["per_block"][0]
+    detector = tiny.opened().detector
+    assert before["params"] == parameters(detector)
+    assert before["params"] - after["params"] == parameters(detector.vit.blocks[0])
+
+
+def test_the_model_is_described_by_its_architecture(tiny, tmp_path: Path) -> None:
+    assert profile(tiny.checkpoint, runs=1, device="cpu").to_json()["arch"] == tiny.config.model_dump(mode="json")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tadshrink.errors import UserError
+from tadshrink.work_dir import WorkDir
+
+PLAN = {"baseline": "abc", "settings": {"target": "25%", "align": {"rank": None, "lr": 0.1}}}
+
+
+def names(folder: Path) -> set[str]:
+    return {str(item.relative_to(folder)) for item in folder.rglob("*") if item.is_file()}
+
+
+def test_a_run_begins_once_and_is_then_continued(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path / "w")
+    assert not work.begin(PLAN, fresh=False)
+    assert json.loads((tmp_path / "w" / "run.json").read_text()) == PLAN
+    assert WorkDir(tmp_path / "w").begin(PLAN, fresh=False)
+
+
+def test_every_difference_is_named(tmp_path: Path) -> None:
+    WorkDir(tmp_path).begin(PLAN, fresh=False)
+    other = {"baseline": "abd", "settings": {"target": "25%", "align": {"rank": 8, "lr": 0.1}}, "new": 1}
+    with pytest.raises(UserError, match=r"baseline: abc -> abd; new: None -> 1; settings\.align\.rank: None -> 8\..*--work-dir, or --fresh"):
+        WorkDir(tmp_path).begin(other, fresh=False)
+    assert json.loads((tmp_path / "run.json").read_text()) == PLAN
+
+
+def test_a_stage_is_done_once(tmp_path: Path) -> None:
+    work, calls = WorkDir(tmp_path), []
+
+    def stage() -> dict[str, int]:
+        calls.append(1)
+        return {"value": 3}
+
+    first, second = work.stage("step-1/select", stage), work.stage("step-1/select", stage)
+    assert first == second
+    assert first["value"] == 3
+    assert first["seconds"] >= 0
+    assert len(calls) == 1
+
+
+def test_a_stage_that_fails_is_not_done(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        work.stage("a", lambda: {"value": 1 / 0})
+    assert not names(tmp_path)
+    assert work.stage("a", lambda: {"value": 1})["value"] == 1
+
+
+def test_fresh_deletes_what_runs_make_and_nothing_else(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path)
+    work.begin(PLAN, fresh=False)
+    foreign = {"notes.txt", "step-1/notes.txt", "step-x/a.json", "final/picture.png", "steps/step-1/a.pth", "a.pth", "step-1/more/a.json"}
+    ours = {"step-1/merged.pth", "step-1/aligned.pth.training", "step-12/select.json", "baseline/model.pth", "final/test.json", "result.json",
+            "step-2/.aligned.pth.x7.training"}
+    for name in foreign | ours:
+        work.file(name).parent.mkdir(parents=True, exist_ok=True)
+        work.file(name).touch()
+    assert not WorkDir(tmp_path).begin({"other": 1}, fresh=True)
+    assert names(tmp_path) == foreign | {"run.json"}
+    assert {item.name for item in tmp_path.iterdir() if item.is_dir()} == {"step-1", "step-x", "final", "steps"}
+
+
+def test_fresh_does_not_follow_links_out_of_the_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "model.pth").touch()
+    work = WorkDir(tmp_path / "w")
+    work.begin(PLAN, fresh=False)
+    (tmp_path / "w" / "final").symlink_to(outside)
+    work.begin(PLAN, fresh=True)
+    assert names(outside) == {"model.pth"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_with_other_files_is_never_taken(tmp_path: Path, fresh: bool) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="not empty and holds no run"):
+        WorkDir(tmp_path).begin(PLAN, fresh)
+    assert names(tmp_path) == {"thesis.tex"}
+
+
+def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".run.k3j.json").touch()
+    assert not WorkDir(tmp_path).begin(PLAN, fresh=False)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "w").touch()
+    with pytest.raises(UserError, match=r"cannot be used as a work dir \(Not a directory\)"):
+        WorkDir(tmp_path / "w").begin(PLAN, fresh=False)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3"])
+def test_a_plan_that_is_not_one_counts_as_changed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="baseline: None -> abc"):
+        WorkDir(tmp_path).begin(PLAN, fresh=False)
