@@ -34,6 +34,9 @@ class Compute:
 def choose_compute(device: str | None, width: int) -> Compute:
     """Pick the device (``None``: CUDA when there is one) and the dtype for a backbone of this width.
 
+    For a narrow one on a CPU, torch is set to one thread: threads that share small products spend their time waiting for
+    each other, and decoding (in ``align``, the teacher too) runs beside the model.
+
     Raises:
         UserError: a device that torch does not know, or that cannot compute here.
     """
@@ -43,7 +46,11 @@ def choose_compute(device: str | None, width: int) -> Compute:
         name, why = device, "asked for"
     chosen = _checked(name)
     dtype, because = _dtype(chosen, width)
-    return Compute(chosen, dtype, f"device {name} ({why}), {str(dtype).removeprefix('torch.')} ({because})")
+    reason = f"device {name} ({why}), {str(dtype).removeprefix('torch.')} ({because})"
+    if chosen.type == "cpu" and width < BF16_WIDTH:
+        torch.set_num_threads(1)
+        reason += f", 1 thread per model (width {width} is too narrow to share a product between threads)"
+    return Compute(chosen, dtype, reason)
 
 
 def _checked(name: str) -> torch.device:

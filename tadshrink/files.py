@@ -51,6 +51,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_output(path: str | Path | None) -> None:
+    """Find out before hours of work that a file could not be written at ``path``; nothing is created.
+
+    Raises:
+        UserError: there is something else than a file, or no folder that can be written to.
+    """
+    if path is None:
+        return
+    target = Path(path).absolute()
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise UserError("cannot write here (not a regular file)", where=path, fix="Choose another output path")
+    folder = next(parent for parent in target.parents if os.path.exists(parent))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write here ({folder} is not a folder that can be written to)", where=path, fix="Choose another output path")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

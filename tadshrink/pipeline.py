@@ -52,13 +52,14 @@ def run(checkpoint: Path | None, dataset: DatasetChoice, work_dir: Path, setting
     inputs = open_inputs(checkpoint, dataset, settings, device, reporter)
     reporter.note(f"target {settings.target}: {inputs.budget.reason}")
     work = WorkDir(work_dir)
-    if work.begin(inputs.plan(settings), fresh):
-        reporter.note(f"going on with the run in {work_dir}")
-    if not (work.path / BASELINE).exists():
-        with atomic_path(work.file(BASELINE)) as temporary:
-            temporary.write_bytes(inputs.source.read_bytes())
-    result = _Run(work, inputs, settings, device, reporter).all()
-    write_json(work.file("result.json"), result)
+    with work.locked():
+        if work.begin(inputs.plan(settings), fresh):
+            reporter.note(f"going on with the run in {work_dir}")
+        if not (work.path / BASELINE).exists():
+            with atomic_path(work.file(BASELINE)) as temporary:
+                temporary.write_bytes(inputs.source.read_bytes())
+        result = _Run(work, inputs, settings, device, reporter).all()
+        write_json(work.file("result.json"), result)
     return RunResult(result)
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections
-from tadshrink.files import atomic_path
+from tadshrink.files import atomic_path, check_output
 from tadshrink.stages.detect import Detected
-from tadshrink.stages.inputs import check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tadshrink.errors import UserError
 from tadshrink.files import read_json, write_json
 
+try:
+    import fcntl
+except ImportError:  # Not on Windows.
+    fcntl = None  # type: ignore[assignment]
+
 _PLAN = "run.json"
 #: Folders that runs make, and what they put there (a training state is named after the checkpoint that it leads to).
 _FOLDERS = re.compile(r"baseline|final|step-\d+")
 _SUFFIXES = (".json", ".pth", ".training")
+#: Half-written files of a run that was killed, as :func:`tadshrink.files.atomic_path` names them.
+_LEFTOVER = re.compile(r"\..+\.\w+\.(json|pth|training)")
 
 
 class WorkDir:
@@ -23,6 +31,27 @@ class WorkDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made if need be. A killed process leaves no lock behind.
+
+        Raises:
+            UserError: another process is at work here, or there cannot be such a folder.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY) if fcntl else None
+        except OSError as error:
+            raise UserError(f"cannot be used as a work dir ({error.strerror})", where=self.path, fix="Give another --work-dir") from error
+        if handle is None:
+            yield
+            return
+        try:
+            _lock(handle, self.path)
+            yield
+        finally:
+            os.close(handle)
 
     def begin(self, plan: dict[str, Any], fresh: bool) -> bool:
         """Start a run with this plan (inputs and settings) or go on with one of the same plan.
@@ -40,11 +69,13 @@ class WorkDir:
         if file.exists():
             changed = _differences(read_json(file), plan)
             if not changed and not fresh:
+                self._clear(_LEFTOVER.fullmatch)
                 return True
             if not fresh:
                 raise UserError(f"this run was started with other inputs or settings: {'; '.join(changed)}", where=self.path,
                                 fix="Give another --work-dir, or --fresh to delete it and start again")
-            self._clear()
+            self._clear(lambda name: name.endswith(_SUFFIXES))
+            (self.path / "result.json").unlink(missing_ok=True)
         else:
             self._check_free()
         write_json(file, plan)
@@ -65,26 +96,34 @@ class WorkDir:
         return result
 
     def _check_free(self) -> None:
-        """No folder, or one without files. Hidden ones do not count: a run killed at its very start leaves one."""
-        try:
-            used = self.path.exists() and any(not item.name.startswith(".") for item in self.path.iterdir())
-        except OSError as error:
-            raise UserError(f"cannot be used as a work dir ({error.strerror})", where=self.path, fix="Give another --work-dir") from error
-        if used:
+        """Hidden files do not count: a run killed at its very start leaves one."""
+        if self.path.exists() and any(not item.name.startswith(".") for item in self.path.iterdir()):
             raise UserError("the folder is not empty and holds no run", where=self.path, fix="Give another --work-dir")
 
-    def _clear(self) -> None:
-        """Delete what runs have made here, and nothing else. The plan stays until it is overwritten: it marks the folder as ours."""
+    def _clear(self, ours: Callable[[str], object]) -> None:
+        """Delete files with such names from the folders that runs make, and the folders that are empty then.
+
+        The plan stays until it is overwritten: it marks the folder as that of a run.
+        """
         for folder in self.path.iterdir():
             if not _FOLDERS.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
                 continue
             for item in folder.iterdir():
-                if item.suffix in _SUFFIXES and item.is_file():
+                if ours(item.name) and item.is_file():
                     item.unlink()
-            # Not empty: something in it is not of a run.
+            # Not empty: something in it is not to be deleted.
             with suppress(OSError):
                 folder.rmdir()
-        (self.path / "result.json").unlink(missing_ok=True)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError("another process is at work on this run", where=path, fix="Wait for it, or give another --work-dir") from error
+    except OSError:
+        # Some network drives have no locks.
+        return
 
 
 def _differences(old: Any, new: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tadshrink.errors import UserError
-from tadshrink.files import atomic_path, read_json, read_text, read_with, write_json, write_text
+from tadshrink.files import atomic_path, check_output, read_json, read_text, read_with, write_json, write_text
 
 
 def test_text_and_json_come_back(tmp_path: Path) -> None:
@@ -114,3 +114,30 @@ def test_values_that_are_not_numbers_are_never_written_as_json(tmp_path: Path) -
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.pth", "new/folder/a.pth", "there.pth"])
+def test_a_good_output_passes_and_nothing_is_created(tmp_path: Path, name: str) -> None:
+    (tmp_path / "there.pth").touch()
+    check_output(tmp_path / name)
+    check_output(None)
+    assert [item.name for item in tmp_path.iterdir()] == ["there.pth"]
+
+
+@pytest.mark.parametrize("name", [".", "file/a.pth", "file/more/a.pth"])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write here"):
+        check_output(tmp_path / name)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="cannot write here"):
+        check_output(tmp_path / "locked" / "a.pth")
+
+
+def test_a_relative_output_is_looked_for_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_output(Path("a.pth"))

@@ -90,10 +90,35 @@ def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path: Path) ->
     assert not WorkDir(tmp_path).begin(PLAN, fresh=False)
 
 
-def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+def test_half_written_files_of_a_killed_run_are_swept_up(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path)
+    work.begin(PLAN, fresh=False)
+    kept = {"step-1/aligned.pth", "step-1/aligned.pth.training", "step-1/.notes", "step-1/.hidden.txt", "other/.aligned.pth.x7.training"}
+    swept = {"step-1/.aligned.pth.a_b3.training", "step-2/.select.k3j.json", "final/.model.zz.pth"}
+    for name in kept | swept:
+        work.file(name).parent.mkdir(exist_ok=True)
+        work.file(name).touch()
+    assert work.begin(PLAN, fresh=False)
+    assert names(tmp_path) == kept | {"run.json"}
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="no locks here")
+    with WorkDir(tmp_path / "w").locked():
+        with pytest.raises(UserError, match="another process is at work on this run"), WorkDir(tmp_path / "w").locked():
+            pass
+        with WorkDir(tmp_path / "other").locked():
+            pass
+    with WorkDir(tmp_path / "w").locked():
+        pass
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["w", "w/below"])
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "w").touch()
-    with pytest.raises(UserError, match=r"cannot be used as a work dir \(Not a directory\)"):
-        WorkDir(tmp_path / "w").begin(PLAN, fresh=False)
+    with pytest.raises(UserError, match=r"cannot be used as a work dir \((Not a directory|File exists)\)"), WorkDir(tmp_path / name).locked():
+        pass
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3"])

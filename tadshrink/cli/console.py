@@ -49,7 +49,9 @@ def emit(as_json: bool, value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stderr; every column but the first is aligned to the right."""
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    # Not the table's own title: that is wrapped to the width of a narrow table.
+    stderr.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+    grid = Table()
     for number, name in enumerate(columns):
         grid.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:

@@ -10,7 +10,7 @@ import typer
 from tadshrink.cli import options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 
-app = typer.Typer(help="Make datasets.")
+app = typer.Typer(help="Make datasets.", epilog="Example: tadshrink data make synthetic")
 
 
 @app.callback(invoke_without_command=True)
@@ -32,10 +32,12 @@ def make(
     from tadshrink.data.datasets import data_root
     from tadshrink.data.synthetic import make_synthetic
     from tadshrink.errors import UserError
+    from tadshrink.files import check_output
 
     if name != "synthetic":
         raise UserError(f"cannot make {name!r}", fix="The dataset that can be made is: synthetic")
     folder = (root or data_root()) / name
+    check_output(folder / "annotations.json")
     path = make_synthetic(folder, seed, videos, ConsoleReporter())
     say(f"{videos} videos in {folder}, annotations in {path}")
     emit(json, {"output": str(path), "videos": videos, "seed": seed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -48,25 +49,41 @@ def make_student(detector: Detector, settings: AlignSettings) -> tuple[int, floa
     return rank, float(rank)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """A batch on the device, and what the teacher makes of it: every block's output by original index, and its output."""
+
+    batch: Batch
+    inputs: Tensor
+    masks: Tensor
+    blocks: dict[int, Tensor]
+    target: DetectorOutput
+
+
 class AlignmentLosses:
     """The losses of one batch, as called by the training loop."""
 
     def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings) -> None:
         self.student, self.teacher, self.settings = student, teacher.eval().requires_grad_(False), settings
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted losses by name: feature, cls_kd, reg_kd, cls, reg (the last two against the annotations)."""
-        device, settings = next(self.student.parameters()).device, self.settings
+    @torch.no_grad()
+    def lesson(self, batch: Batch) -> Lesson:
+        """The batch with the teacher's outputs; may run in another thread, ahead of the student."""
+        device = next(self.teacher.parameters()).device
         inputs, masks = batch.inputs.to(device), batch.masks.to(device)
-        with torch.no_grad():
-            wanted, target = run_with_blocks(self.teacher, inputs, masks)
+        return Lesson(batch, inputs, masks, *run_with_blocks(self.teacher, inputs, masks))
+
+    def __call__(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Weighted losses by name: feature, cls_kd, reg_kd, cls, reg (the last two against the annotations)."""
+        settings, batch, target = self.settings, lesson.batch, lesson.target
+        inputs, masks = lesson.inputs, lesson.masks
         self.student.train()
         blocks, output = run_with_blocks(self.student, inputs, masks)
         head = self.student.rpn_head
         task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
         kd = class_kd(output.logits(), target.logits(), output.valid(), settings.temperature, settings.cls_kd)
         boundary = boundary_kd(output.segments(), target.segments(), task.targets.positive)
-        return {"feature": settings.feature_weight * feature_loss(blocks, wanted), "cls_kd": settings.cls_kd_weight * kd,
+        return {"feature": settings.feature_weight * feature_loss(blocks, lesson.blocks), "cls_kd": settings.cls_kd_weight * kd,
                 "reg_kd": settings.reg_kd_weight * boundary, "cls": settings.task_weight * task.cls, "reg": settings.task_weight * task.reg}
 
 

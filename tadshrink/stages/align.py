@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, make_student
+from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, Lesson, make_student
 from tadshrink.compress.lora import TARGETS
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.loader import TrainingSet
+from tadshrink.data.loader import TrainingSet, prefetch
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
+from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
-from tadshrink.stages.inputs import check_output, check_splits, data_state
+from tadshrink.stages.inputs import check_splits, data_state
 from tadshrink.training.loop import Resume, Task, fit
 
 
@@ -48,9 +50,15 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: Datas
     detector = student.detector
     rank, alpha = make_student(detector, settings)
     training = TrainingSet(data, "train", detector.config.sampling, store)
-    task = Task(detector, AlignmentLosses(detector, teacher.detector, settings),
-                lambda epoch: training.epoch(epoch, settings.batch_size, settings.seed, settings.augment),
-                training.batches_per_epoch(settings.batch_size))
+    losses = AlignmentLosses(detector, teacher.detector, settings)
+
+    def lessons(epoch: int) -> Iterator[Lesson]:
+        with teacher.compute.autocast():
+            for batch in training.epoch(epoch, settings.batch_size, settings.seed, settings.augment):
+                yield losses.lesson(batch)
+
+    # The teacher works in a thread of its own, ahead of the student.
+    task = Task(detector, losses, lambda epoch: prefetch(lessons(epoch)), training.batches_per_epoch(settings.batch_size))
     arguments = {**dataset.arguments(), "teacher": teacher.checksum, **settings.model_dump()}
     fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data)}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)

@@ -11,10 +11,9 @@ from tadshrink.data.video import FrameStore, probe
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections, to_json
 from tadshrink.evaluation.inference import detect_videos
-from tadshrink.files import write_json
+from tadshrink.files import check_output, write_json
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Opened, open_detector
-from tadshrink.stages.inputs import check_output
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
-"""What a stage makes sure of before hours of work, and what tells one state of a dataset from another."""
+"""What a stage makes sure of about its data before hours of work, and what tells one state of a dataset from another."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.format import digest
@@ -14,22 +12,6 @@ from tadshrink.errors import UserError
 
 #: Names of missing files that are shown; the rest is counted.
 SHOWN = 3
-
-
-def check_output(path: Path | None) -> None:
-    """Find out at once that a result could not be written; nothing is created.
-
-    Raises:
-        UserError: there is something else than a file, or no folder that can be written to.
-    """
-    if path is None:
-        return
-    parents = [parent for parent in path.absolute().parents if os.path.exists(parent)]
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise UserError("cannot write here (not a regular file)", where=path, fix="Choose another output path")
-    if not os.path.isdir(parents[0]) or not os.access(parents[0], os.W_OK | os.X_OK):
-        raise UserError(f"cannot write here ({parents[0]} is not a folder that can be written to)", where=path,
-                        fix="Choose another output path")
 
 
 def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:

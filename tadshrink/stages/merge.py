@@ -14,10 +14,10 @@ from tadshrink.data.loader import inference_batches
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
+from tadshrink.files import check_output
 from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
-from tadshrink.stages.inputs import check_output
 
 #: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
 TOLERANCE = 1e-4

@@ -10,9 +10,9 @@ from typing import Any
 from tadshrink.compress.selection import Ranking, check_metric, rank_blocks
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.video import FrameStore
+from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage
-from tadshrink.stages.inputs import check_output
 
 
 @dataclass(frozen=True)

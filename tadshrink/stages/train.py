@@ -13,6 +13,7 @@ from tadshrink.data.datasets import HELDOUT, Dataset, load_dataset
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.video import FrameStore
 from tadshrink.device import choose_compute
+from tadshrink.files import check_output
 from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector
 from tadshrink.models.losses import detection_losses
@@ -20,7 +21,7 @@ from tadshrink.models.presets import preset
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import SHARED_SAMPLING, DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
-from tadshrink.stages.inputs import check_output, check_splits, data_state
+from tadshrink.stages.inputs import check_splits, data_state
 from tadshrink.training.loop import Resume, Task, fit
 from tadshrink.training.settings import TrainSettings
 

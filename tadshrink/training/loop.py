@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from tadshrink.checkpoint.io import load_payload, save_payload
-from tadshrink.data.loader import Batch
 from tadshrink.device import Compute
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
@@ -27,9 +26,9 @@ class Task:
     """What is trained: a model, its data, and its losses by name (they are summed)."""
 
     model: nn.Module
-    losses: Callable[[Batch], dict[str, Tensor]]
+    losses: Callable[[Any], dict[str, Tensor]]
     #: Batches of an epoch, by its number.
-    batches: Callable[[int], Iterator[Batch]]
+    batches: Callable[[int], Iterator[Any]]
     batches_per_epoch: int
 
 
@@ -90,7 +89,7 @@ class _Run:
             advance(1, f"epoch {epoch + 1}/{self.settings.epochs}, loss {sum(sums.values()) / (number + 1):.3f}")
         self.curve.append({key: value / self.task.batches_per_epoch for key, value in sums.items()})
 
-    def _step(self, batch: Batch) -> dict[str, float]:
+    def _step(self, batch: Any) -> dict[str, float]:
         with self.compute.autocast():
             losses = self.task.losses(batch)
         total = torch.stack(list(losses.values())).sum()

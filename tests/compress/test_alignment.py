@@ -29,6 +29,10 @@ def detector(tiny, dropped: tuple[int, ...] = (), drop_path: float = 0.0) -> Det
     return made
 
 
+def taught(losses: AlignmentLosses, batch: Batch) -> dict[str, torch.Tensor]:
+    return losses(losses.lesson(batch))
+
+
 def test_student_trains_updates_norms_patch_embedding_and_head(tiny) -> None:
     student = detector(tiny, (1,))
     assert make_student(student, AlignSettings()) == (4, 4.0)
@@ -48,7 +52,7 @@ def test_rank_is_a_quarter_of_the_width_unless_given(tiny, rank: int | None, wan
 
 def test_a_student_equal_to_its_teacher_has_only_the_task_losses(tiny, batch: Batch) -> None:
     student, teacher = detector(tiny), detector(tiny)
-    losses = AlignmentLosses(student, teacher, AlignSettings())(batch)
+    losses = taught(AlignmentLosses(student, teacher, AlignSettings()), batch)
     assert list(losses) == NAMES
     assert losses["feature"].item() == losses["cls_kd"].item() == 0
     twin = detector(tiny)
@@ -64,7 +68,7 @@ def test_a_student_equal_to_its_teacher_has_only_the_task_losses(tiny, batch: Ba
 
 
 def test_a_student_without_a_block_is_pulled_by_every_loss(tiny, batch: Batch) -> None:
-    losses = AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings())(batch)
+    losses = taught(AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings()), batch)
     assert all(value.item() > 0 for value in losses.values())
 
 
@@ -75,13 +79,13 @@ def test_feature_loss_pairs_blocks_by_their_original_index(tiny, batch: Batch) -
     assert list(ours) == [0, 2, 3]
     assert torch.equal(ours[0], theirs[0])
     want = sum((ours[block] - theirs[block]).square().mean() for block in (2, 3)) / 3
-    assert AlignmentLosses(student, teacher, AlignSettings())(batch)["feature"].item() == pytest.approx(want.item(), rel=1e-5)
+    assert taught(AlignmentLosses(student, teacher, AlignSettings()), batch)["feature"].item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_gradients_reach_everything_that_is_trained_and_nothing_else(tiny, batch: Batch) -> None:
     student, teacher = detector(tiny, (1,)), detector(tiny)
     make_student(student, AlignSettings())
-    losses = AlignmentLosses(student, teacher, AlignSettings())(batch)
+    losses = taught(AlignmentLosses(student, teacher, AlignSettings()), batch)
     torch.stack(list(losses.values())).sum().backward()
     assert all(value.grad is None and not value.requires_grad for value in teacher.parameters())
     for name, value in student.named_parameters():
@@ -92,7 +96,7 @@ def test_gradients_reach_everything_that_is_trained_and_nothing_else(tiny, batch
 def test_teacher_judges_in_eval_mode_and_the_student_learns_in_train_mode(tiny, batch: Batch) -> None:
     student, teacher = detector(tiny, (1,), 0.5), detector(tiny, (), 0.5).train()
     losses = AlignmentLosses(student, teacher, AlignSettings())
-    losses(batch)
+    losses(losses.lesson(batch))
     assert student.training
     assert not any(module.training for module in teacher.modules())
 
@@ -101,7 +105,7 @@ def test_teacher_judges_in_eval_mode_and_the_student_learns_in_train_mode(tiny, 
     ("feature_weight", {"feature"}), ("cls_kd_weight", {"cls_kd"}), ("reg_kd_weight", {"reg_kd"}), ("task_weight", {"cls", "reg"})])
 def test_weights_scale_their_loss(tiny, batch: Batch, weight: str, silent: set[str]) -> None:
     def losses(**weights: float) -> dict[str, float]:
-        found = AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(**weights))(batch)
+        found = taught(AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(**weights)), batch)
         return {name: value.item() for name, value in found.items()}
 
     plain, doubled = losses(), losses(**{weight: 2.0})
@@ -111,7 +115,7 @@ def test_weights_scale_their_loss(tiny, batch: Batch, weight: str, silent: set[s
 
 
 def test_the_published_class_distillation_can_be_chosen(tiny, batch: Batch) -> None:
-    binary, softmax = (AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(cls_kd=kind))(batch)
+    binary, softmax = (taught(AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(cls_kd=kind)), batch)
                        for kind in ("binary", "softmax"))
     assert binary["cls_kd"].item() != softmax["cls_kd"].item()
     assert binary["feature"].item() == softmax["feature"].item()
