@@ -22,7 +22,7 @@ def code_blocks(language: str) -> list[str]:
 
 
 def shown_commands() -> list[str]:
-    lines = [line for block in code_blocks("bash") for line in block.splitlines()]
+    lines = [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
     lines += re.findall(r"^\| `(tadshrink [^`]*)`", README, re.M)
     lines += [command.epilog.removeprefix("Example: ") for command in COMMANDS.commands.values() if command.epilog]
     return [line for line in lines if line.startswith("tadshrink ")]
