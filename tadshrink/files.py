@@ -73,6 +73,12 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def copy_file(source: str | Path, path: str | Path) -> None:
+    """Copy a file, byte for byte, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(Path(source).read_bytes())
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -11,7 +11,7 @@ import torch
 
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.video import FrameStore
-from tadshrink.files import atomic_path, write_json
+from tadshrink.files import copy_file, write_json
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import count_macs, parameters
 from tadshrink.profiling.profile import example_window
@@ -56,8 +56,7 @@ def run(checkpoint: Path | None, dataset: DatasetChoice, work_dir: Path, setting
         if work.begin(inputs.plan(settings), fresh):
             reporter.note(f"going on with the run in {work_dir}")
         if not (work.path / BASELINE).exists():
-            with atomic_path(work.file(BASELINE)) as temporary:
-                temporary.write_bytes(inputs.source.read_bytes())
+            copy_file(inputs.source, work.file(BASELINE))
         result = _Run(work, inputs, settings, device, reporter).all()
         write_json(work.file("result.json"), result)
     return RunResult(result)
@@ -75,8 +74,7 @@ class _Run:
         before = self._measure("baseline/heldout", self.work.path / BASELINE)
         steps, good, stopped = self._steps(before)
         final = self.work.file("final/model.pth")
-        with atomic_path(final) as temporary:
-            temporary.write_bytes(good.read_bytes())
+        copy_file(good, final)
         last = next((step for step in reversed(steps) if step["kept"]), before)
         tests = {name: self._test(name, path) for name, path in (("baseline", self.work.path / BASELINE), ("final", final))}
         shown = ("macs", "params", "latency_ms", "speedup", "checksum", "blocks", "heldout")
@@ -138,8 +136,8 @@ class _Run:
         return select_opened(opened, self.data, self.choice, self.store, output, self.settings.metric, reporter=reporter).to_json()
 
     def _align(self, dropped: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
-        student, teacher = self._open(dropped), self._open(self.work.path / BASELINE)
-        return align_opened(student, teacher, self.data, self.choice, self.store, output, self.settings.align, reporter).to_json()
+        student = self._open(dropped)
+        return align_opened(student, self.baseline, self.data, self.choice, self.store, output, self.settings.align, reporter).to_json()
 
     def _measure(self, name: str, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
         """MACs, parameters, latency (in turn with the baseline, so that their ratio means something), held-out mAP."""

@@ -45,7 +45,6 @@ def make_student(detector: Detector, settings: AlignSettings) -> tuple[int, floa
         part.requires_grad_(True)
     for parameter in heal_parameters(detector.vit):
         parameter.requires_grad_(True)
-    detector.vit.fc_norm.requires_grad_(False)
     return rank, float(rank)
 
 

@@ -76,5 +76,6 @@ def merged_copy(detector: Detector) -> Detector:
 
 
 def heal_parameters(vit: VideoViT) -> list[nn.Parameter]:
-    """What is trained in the backbone beside the updates: norms and the patch embedding."""
-    return [value for name, value in vit.named_parameters() if "norm" in name or name.startswith("patch_embed.")]
+    """What is trained in the backbone beside the updates: the blocks' norms (``fc_norm`` is never applied) and the patch embedding."""
+    return [value for name, value in vit.named_parameters()
+            if name.startswith("patch_embed.") or ("norm" in name and not name.startswith("fc_norm."))]
