@@ -145,14 +145,14 @@ class _Run:
             opened = self._open(path)
             pair = self._latency(opened)
             heldout = evaluate_detector(opened, self.data, HELDOUT, self.store, reporter=reporter or self.reporter)
-            macs = count_macs(opened.detector, *example_window(opened.detector.config.sampling))
+            macs = count_macs(opened.detector, *example_window(opened.detector.config))
             return {"macs": macs.total, "params": parameters(opened.detector), **pair, "checksum": opened.checksum,
-                    "blocks": len(opened.detector.vit.block_indices), "heldout": heldout.to_json()}
+                    "blocks": len(opened.detector.blocks.indices), "heldout": heldout.to_json()}
 
         return self.work.stage(name, work)
 
     def _latency(self, opened: Opened) -> dict[str, float]:
-        inputs, masks = (tensor.to(opened.compute.device) for tensor in example_window(opened.detector.config.sampling))
+        inputs, masks = (tensor.to(opened.compute.device) for tensor in example_window(opened.detector.config))
         with torch.inference_mode(), opened.compute.autocast():
             pair = measure_pair(lambda: self.baseline.detector(inputs, masks), lambda: opened.detector(inputs, masks), 3,
                                 self.settings.latency_runs, opened.compute.device)

@@ -73,7 +73,7 @@ def open_inputs(checkpoint: Path | None, choice: DatasetChoice, settings: RunSet
     if baseline.checkpoint.lora:
         raise UserError("its LoRA is not merged yet", where=source, fix="Run tadshrink merge first")
     config = baseline.detector.config
-    budget = plan_drops(target, count_macs(baseline.detector, *example_window(config.sampling)), settings.at_least)
+    budget = plan_drops(target, count_macs(baseline.detector, *example_window(config)), settings.at_least)
     prepare_data(choice, reporter)
     data = open_dataset(choice, config)
     check_splits(data, ["train", HELDOUT, "test"])

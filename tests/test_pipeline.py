@@ -45,7 +45,7 @@ def known_macs(straight: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
     block, rest = macs[0] - macs[1], macs[0] - 4 * (macs[0] - macs[1])
 
     def count(detector: Detector, *window: object) -> MacsReport:
-        kept = list(detector.vit.block_indices)
+        kept = list(detector.blocks.indices)
         return MacsReport(len(kept) * block + rest, len(kept) * block, rest, [block] * len(kept), kept, {}, {})
 
     for module in (pipeline, run_inputs):

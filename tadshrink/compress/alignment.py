@@ -34,16 +34,14 @@ class AlignSettings(TrainSettings):
 
 
 def make_student(detector: Detector, settings: AlignSettings) -> tuple[int, float]:
-    """Add LoRA to ``detector`` in place and choose what is trained: updates, norms, patch embedding and the whole head.
+    """Add LoRA to ``detector`` in place and choose what is trained: updates, the blocks' norms, and all that is not a block.
 
     Returns:
         rank and alpha of the updates.
     """
-    rank = settings.rank or max(1, detector.config.backbone.width // 4)
-    add_lora(detector, rank, float(rank), settings.seed)
-    for part in (detector.projection, detector.neck, detector.rpn_head):
-        part.requires_grad_(True)
-    for parameter in heal_parameters(detector.vit):
+    rank = settings.rank or max(1, detector.config.compute_width // 4)
+    add_lora(detector, rank, float(rank), detector.body.lora_targets, settings.seed)
+    for parameter in heal_parameters(detector):
         parameter.requires_grad_(True)
     return rank, float(rank)
 
@@ -89,6 +87,6 @@ class AlignmentLosses:
 def run_with_blocks(detector: Detector, inputs: Tensor, masks: Tensor) -> tuple[dict[int, Tensor], DetectorOutput]:
     """Every block's output by original index, and the detector's output."""
     outputs: dict[int, Tensor] = {}
-    tokens = detector.vit.run_blocks(detector.backbone.tokens(inputs), outputs=outputs)
-    return outputs, detector.head_outputs(detector.backbone.pool(tokens, len(inputs)), masks)
+    tokens = detector.run_blocks(detector.embed(inputs, masks), masks, outputs=outputs)
+    return outputs, detector.finish(detector.pool(tokens, masks), masks)
 

@@ -140,31 +140,30 @@ def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, s
         UserError: unknown metric, or a model with a single block left.
     """
     check_metric(metric)
-    if len(detector.vit.block_indices) < 2:
+    if len(detector.blocks.indices) < 2:
         raise UserError("only one block is left", fix="A model needs at least one block: nothing can be dropped")
     detector.eval()
     truth = ground_truth(dataset, split)
-    scorers = {block: METRICS[metric].scorer(detector, truth) for block in [None, *detector.vit.block_indices]}
+    scorers = {block: METRICS[metric].scorer(detector, truth) for block in [None, *detector.blocks.indices]}
     label_windows = _WindowLabels(dataset, split, detector)
     batches = window_batches(split_videos(dataset, split), detector.config.sampling, store, compute, batch_size, "select", reporter)
     for inputs, masks, windows in batches:
         with compute.autocast():
-            features = leave_one_out(detector, inputs)
+            features = leave_one_out(detector, inputs, masks)
             evidence = Evidence(features[None], windows, *label_windows(windows))
             for block, scorer in scorers.items():
-                scorer.add(detector.head_outputs(features[block], masks), evidence)
+                scorer.add(detector.finish(features[block], masks), evidence)
     return _rank(metric, {block: scorer.result() for block, scorer in scorers.items()})
 
 
-def leave_one_out(detector: Detector, inputs: Tensor) -> dict[int | None, Tensor]:
-    """Backbone features ``[B, D, T]`` without each block (by original index) and with all of them (``None``)."""
-    vit, backbone = detector.vit, detector.backbone
+def leave_one_out(detector: Detector, inputs: Tensor, masks: Tensor) -> dict[int | None, Tensor]:
+    """Features ``[B, D, T]`` that go into the head without each block (by original index) and with all of them (``None``)."""
     features: dict[int | None, Tensor] = {}
-    tokens = backbone.tokens(inputs)
-    for block in vit.block_indices:
-        features[block] = backbone.pool(vit.run_blocks(tokens, first=block + 1), len(inputs))
-        tokens = vit.blocks[block](tokens)
-    features[None] = backbone.pool(tokens, len(inputs))
+    tokens = detector.embed(inputs, masks)
+    for block in detector.blocks.indices:
+        features[block] = detector.pool(detector.run_blocks(tokens, masks, first=block + 1), masks)
+        tokens = detector.run_blocks(tokens, masks, first=block, last=block)
+    features[None] = detector.pool(tokens, masks)
     return features
 
 

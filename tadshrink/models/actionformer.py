@@ -8,22 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadshrink.models.attention import TemporalConv, TransformerBlock
+from tadshrink.models.attention import TransformerBlock
+from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.config import HeadConfig
+from tadshrink.models.convolution import DepthwiseConv, LateralConv, PointwiseConv, TemporalConv
+from tadshrink.models.variants import VARIANTS
 from tadshrink.models.vit import sinusoid_table
 
 
 class ConvBlock(nn.Module):
     """Convolution, norm and ReLU, masked before the norm and at the end."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, config: HeadConfig) -> None:
         super().__init__()
-        self.conv = TemporalConv(inputs, width)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.conv = TemporalConv(inputs, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=VARIANTS[config.variant].norm_eps)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, inputs], mask [B, T, 1] -> [B, T, width]."""
-        return F.relu(self.norm(self.conv(x) * mask)) * mask
+    def forward(self, x: Tensor, mask: Tensor, end: Tensor) -> Tensor:
+        """[B, T, inputs], masks [B, T, 1] before the norm and at the end -> [B, T, width]."""
+        return F.relu(self.norm(self.conv(x) * mask)) * end
 
 
 class Projection(nn.Module):
@@ -33,8 +36,8 @@ class Projection(nn.Module):
         super().__init__()
         self.config, self.window = config, window
         sizes = [inputs] + [config.width] * config.embed_layers
-        self.embed = nn.ModuleList(ConvBlock(size, config.width) for size in sizes[:-1])
-        self.stem = nn.ModuleList(TransformerBlock(config, 1) for _ in range(config.stem_layers))
+        self.embed = nn.ModuleList(ConvBlock(size, config) for size in sizes[:-1])
+        self.stem = DroppableBlocks(TransformerBlock(config, 1) for _ in range(config.stem_layers))
         self.branch = nn.ModuleList(TransformerBlock(config, 2) for _ in range(config.levels - 1))
         if config.absolute_position:
             table = sinusoid_table(window, config.width) / math.sqrt(config.width)
@@ -55,25 +58,33 @@ class Projection(nn.Module):
         table = self.positions.t()[None]
         return F.interpolate(table, size=length, mode="linear", align_corners=False).transpose(1, 2)
 
-    def forward(self, features: Tensor, masks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Features [B, D, T] and masks bool [B, T] -> per level [B, T_l, C] and masks of 0 and 1 [B, T_l, 1]."""
-        extra = self.padded_length(features.shape[-1]) - features.shape[-1]
-        features, mask = F.pad(features, (0, extra)), F.pad(masks, (0, extra))
+    def pad(self, masks: Tensor) -> Tensor:
+        """Masks bool [B, T] -> masks of 0 and 1 [B, padded length, 1]."""
+        extra = self.padded_length(masks.shape[-1]) - masks.shape[-1]
+        return F.pad(masks, (0, extra)).to(self.embed[0].conv.weight.dtype)[..., None]
+
+    def enter(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Features [B, D, T] and their mask from :meth:`pad` -> what goes into the stem [B, padded length, C]."""
+        features = F.pad(features, (0, mask.shape[1] - features.shape[-1]))
         # Whole channels are dropped, as for feature input in the reference.
         x = F.dropout1d(features, self.config.input_dropout, self.training).transpose(1, 2)
-        mask = mask.to(x.dtype)[..., None]
+        end = mask if VARIANTS[self.config.variant].mask_after_norm else torch.ones_like(mask)
         for layer in self.embed:
-            x = layer(x, mask)
-        if self.config.absolute_position:
-            x = x + self._position(x.shape[1]) * mask
-        for block in self.stem:
-            x, mask = block(x, mask)
-        levels, level_masks = [x], [mask]
+            x = layer(x, mask, end)
+        return x + self._position(x.shape[1]) * mask if self.config.absolute_position else x
+
+    def pyramid(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The stem's output [B, T, C] and its mask -> per level [B, T_l, C] and masks of 0 and 1 [B, T_l, 1]."""
+        levels, masks = [x], [mask]
         for block in self.branch:
-            x, mask = block(x, mask)
-            levels.append(x)
-            level_masks.append(mask)
-        return levels, level_masks
+            masks.append(masks[-1][:, :: block.stride])
+            levels.append(block(levels[-1], masks[-1]))
+        return levels, masks
+
+    def forward(self, features: Tensor, masks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Features [B, D, T] and masks bool [B, T] -> per level [B, T_l, C] and masks of 0 and 1 [B, T_l, 1]."""
+        mask = self.pad(masks)
+        return self.pyramid(self.stem.run(self.enter(features, mask), mask), mask)
 
 
 class Neck(nn.Module):
@@ -81,11 +92,31 @@ class Neck(nn.Module):
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
-        self.fpn_norms = nn.ModuleList(nn.LayerNorm(config.width, eps=1e-6) for _ in range(config.levels))
+        eps = VARIANTS[config.variant].norm_eps
+        self.fpn_norms = nn.ModuleList(nn.LayerNorm(config.width, eps=eps) for _ in range(config.levels))
 
-    def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Per level [B, T_l, C] -> the same shapes."""
+    def forward(self, levels: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+        """Per level [B, T_l, C] and masks [B, T_l, 1] -> the same shapes."""
         return [norm(level) for norm, level in zip(self.fpn_norms, levels, strict=True)]
+
+
+class PyramidNeck(Neck):
+    """Feature pyramid network: coarse levels are summed into fine ones, then a depthwise convolution and a norm per level."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__(config)
+        self.lateral_convs = nn.ModuleList(LateralConv(config.width, config.width) for _ in range(config.levels))
+        self.fpn_convs = nn.ModuleList(DepthwiseConv(config.width) for _ in range(config.levels))
+
+    def forward(self, levels: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+        """Per level [B, T_l, C] and masks [B, T_l, 1] -> the same shapes."""
+        sums = [conv(level, mask) for conv, level, mask in zip(self.lateral_convs, levels, masks, strict=True)]
+        for fine in reversed(range(len(sums) - 1)):
+            sums[fine] = sums[fine] + sums[fine + 1].repeat_interleave(2, dim=1)
+        return super().forward([conv(level, mask) for conv, level, mask in zip(self.fpn_convs, sums, masks, strict=True)], masks)
+
+
+NECKS: dict[str, type[Neck]] = {"identity": Neck, "fpn": PyramidNeck}
 
 
 class Scale(nn.Module):
@@ -119,29 +150,33 @@ class Head(nn.Module):
 
     def __init__(self, config: HeadConfig, classes: int) -> None:
         super().__init__()
+        self.variant = VARIANTS[config.variant]
         width, layers = config.width, range(config.head_layers)
-        self.cls_convs = nn.ModuleList(ConvBlock(width, width) for _ in layers)
-        self.reg_convs = nn.ModuleList(ConvBlock(width, width) for _ in layers)
+        self.cls_convs = nn.ModuleList(ConvBlock(width, config) for _ in layers)
+        self.reg_convs = nn.ModuleList(ConvBlock(width, config) for _ in layers)
         self.cls_head = TemporalConv(width, classes, bias=True)
         self.reg_head = TemporalConv(width, 2, bias=True)
         self.scale = nn.ModuleList(Scale() for _ in range(config.levels))
-        self.register_buffer("loss_normalizer", torch.tensor(100.0))
+        self.register_buffer("loss_normalizer", torch.tensor(config.loss_normalizer))
 
     def forward(self, levels: list[Tensor], masks: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level [B, T_l, C] and masks [B, T_l, 1] -> logits [B, T_l, K] and offsets [B, T_l, 2] in strides."""
         lengths = [level.shape[1] for level in levels]
         cls, mask = join_levels(levels), join_levels(masks)
+        # The cell between two levels stays zero even where padding does not.
+        end = mask if self.variant.mask_after_norm else join_levels([torch.ones_like(level) for level in masks])
         reg = cls
         for cls_conv, reg_conv in zip(self.cls_convs, self.reg_convs, strict=True):
-            cls, reg = cls_conv(cls, mask), reg_conv(reg, mask)
-        logits = split_levels(self.cls_head(cls), lengths)
-        offsets = split_levels(self.reg_head(reg), lengths)
+            cls, reg = cls_conv(cls, mask, end), reg_conv(reg, mask, end)
+        shown = mask if self.variant.mask_outputs else 1.0
+        logits = split_levels(self.cls_head(cls) * shown, lengths)
+        offsets = split_levels(self.reg_head(reg) * shown, lengths)
         return logits, [F.relu(scale(offset)) for scale, offset in zip(self.scale, offsets, strict=True)]
 
 
 def initialise(module: nn.Module) -> None:
     """Zero biases of convolutions; apply before :func:`initialise_prior` ("ActionFormer")."""
-    if isinstance(module, nn.Conv1d) and module.bias is not None:
+    if isinstance(module, nn.Conv1d | PointwiseConv) and module.bias is not None:
         nn.init.zeros_(module.bias)
 
 

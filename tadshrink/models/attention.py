@@ -1,8 +1,4 @@
-"""The masked transformer of ActionFormer. Everything here is channel-last, [B, T, C], with masks [B, T, 1] of 0 and 1.
-
-The weights keep the shapes and names of 1-D convolutions, but are applied as matrix products and shifted sums:
-on a CPU, and at the small sizes of a temporal pyramid, that is much faster than a convolution.
-"""
+"""The masked transformer of ActionFormer. Everything here is channel-last, [B, T, C], with masks [B, T, 1] of 0 and 1."""
 
 from __future__ import annotations
 
@@ -11,61 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadshrink.models.config import HeadConfig
+from tadshrink.models.convolution import DepthwiseConv, PointwiseConv
 from tadshrink.models.vit import stochastic_depth
-
-
-class PointwiseConv(nn.Conv1d):
-    """Convolution with kernel 1."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        return F.linear(x, self.weight[:, :, 0], self.bias)
-
-
-class TemporalConv(nn.Conv1d):
-    """Convolution with kernel 3 and zero padding 1."""
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        padded = F.pad(x, (0, 0, 1, 1))
-        taps = torch.cat((padded[:, :-2], x, padded[:, 2:]), dim=-1)
-        return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
-
-
-class DepthwiseConv(nn.Module):
-    """Depthwise convolution with kernel 3, zero padding 1, no bias, followed by the mask."""
-
-    def __init__(self, width: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.conv = nn.Conv1d(width, width, 3, stride=stride, padding=1, groups=width, bias=False)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, C] and the mask of the OUTPUT [B, T / stride, 1] -> [B, T / stride, C]."""
-        before, here, after = self.conv.weight[:, 0].unbind(-1)
-        padded, step = F.pad(x, (0, 0, 1, 1)), self.stride
-        y = padded[:, 1:-1:step] * here
-        y = torch.addcmul(y, padded[:, :-2:step], before)
-        return torch.addcmul(y, padded[:, 2::step], after) * mask
 
 
 class MaskedAttention(nn.Module):
     """Multi-head attention over time, global or within a band, after a depthwise convolution of q, k and v."""
 
-    def __init__(self, width: int, heads: int, stride: int, window: int) -> None:
+    def __init__(self, config: HeadConfig, stride: int) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        width = config.width
+        self.heads, self.window = config.heads, config.attention_window
         for name in ("query", "key", "value"):
             self.add_module(f"{name}_conv", DepthwiseConv(width, stride))
             self.add_module(f"{name}_norm", nn.LayerNorm(width, eps=1e-5))
             self.add_module(name, PointwiseConv(width, width))
         self.proj = PointwiseConv(width, width)
+        if config.relative_position:
+            self.rel_pe = nn.Parameter(torch.empty(1, 1, self.heads, self.window))
+            nn.init.trunc_normal_(self.rel_pe, std=(2.0 / width) ** 0.5)
 
     def _heads(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
         """One of query, key, value: [B, T, C] -> [B, heads, T', C / heads]."""
@@ -83,10 +43,18 @@ class MaskedAttention(nn.Module):
         # Itself always, so that no row is empty: the output of a masked query is zeroed later anyway.
         return (keys & (distance <= self.window // 2)) | (distance == 0)
 
+    def _bias(self, allowed: Tensor) -> Tensor:
+        """What is added to the products of queries and keys, [B, heads, T, T]: a number per head and distance."""
+        index = torch.arange(allowed.shape[-1], device=allowed.device)
+        distance = (index - index[:, None] + self.window // 2).clamp(0, self.window - 1)
+        return torch.where(allowed, self.rel_pe[0, 0][:, distance], -torch.inf)
+
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B, T, C] and the mask of the OUTPUT [B, T', 1] -> [B, T', C], zero where masked."""
         query, key, value = (self._heads(name, x, mask) for name in ("query", "key", "value"))
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=self.allowed(mask))
+        allowed = self.allowed(mask)
+        bias = self._bias(allowed) if hasattr(self, "rel_pe") else allowed
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.proj(y.transpose(1, 2).flatten(2)) * mask
 
 
@@ -111,7 +79,7 @@ class TransformerBlock(nn.Module):
         width, hidden = config.width, config.width * config.mlp_ratio
         self.stride = stride
         self.ln1 = nn.LayerNorm(width, eps=1e-5)
-        self.attn = MaskedAttention(width, config.heads, stride, config.attention_window)
+        self.attn = MaskedAttention(config, stride)
         self.ln2 = nn.LayerNorm(width, eps=1e-5)
         # The placeholder keeps the second layer at index 3, its name in checkpoints.
         self.mlp = nn.Sequential(PointwiseConv(width, hidden), nn.GELU(), nn.Identity(), PointwiseConv(hidden, width))
@@ -127,8 +95,7 @@ class TransformerBlock(nn.Module):
             return x
         return F.max_pool1d(x.transpose(1, 2), 3, stride=self.stride, padding=1).transpose(1, 2)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, T, C] and its mask [B, T, 1] -> [B, T / stride, C] and the mask of that."""
-        mask = mask[:, :: self.stride]
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, C] and the mask of the OUTPUT [B, T / stride, 1] -> [B, T / stride, C]."""
         x = self._shortcut(x) * mask + self.drop_path_attn(self.attn(self.ln1(x), mask))
-        return x + self.drop_path_mlp(self.mlp(self.ln2(x)) * mask), mask
+        return x + self.drop_path_mlp(self.mlp(self.ln2(x)) * mask)

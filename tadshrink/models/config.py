@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,7 +19,7 @@ class BackboneConfig(_Config):
     width: int = 384
     depth: int = 12
     heads: int = 6
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
     patch_size: int = 16
     tubelet: int = 2
     chunk_frames: int = 16
@@ -29,11 +29,22 @@ class BackboneConfig(_Config):
     branch_gain: float = 1.0
     #: Stochastic depth of the last block; grows linearly from 0 with the original block index.
     drop_path: float = 0.1
+    #: Original indices of the blocks that end in a temporal adapter (AdaTAD), and the adapters' inner width.
+    adapters: tuple[int, ...] = ()
+    adapter_width: int = 0
+
+
+class FeatureConfig(_Config):
+    """No backbone: the detector takes a sequence of features that were extracted before."""
+
+    channels: int
 
 
 class HeadConfig(_Config):
     """ActionFormer: projection pyramid, per-level norms, shared classification and regression heads."""
 
+    #: The code base whose arithmetic is followed, see :data:`tadshrink.models.variants.VARIANTS`.
+    variant: Literal["opentad", "actionformer"] = "opentad"
     width: int = 512
     heads: int = 4
     embed_layers: int = 2
@@ -44,6 +55,10 @@ class HeadConfig(_Config):
     #: Local attention window (odd, > 1), or 1 for global attention.
     attention_window: int = 1
     absolute_position: bool = False
+    #: A learned number per head and distance within the local attention window.
+    relative_position: bool = False
+    #: One norm per level, or a feature pyramid network that also sums coarse levels into fine ones.
+    neck: Literal["identity", "fpn"] = "identity"
     drop_path: float = 0.1
     input_dropout: float = 0.0
     prior_probability: float = 0.01
@@ -52,11 +67,18 @@ class HeadConfig(_Config):
     center_radius: float = 1.5
     label_smoothing: float = 0.0
     regression_weight: float = 1.0
+    #: Number of positive points that the running normaliser of the losses starts from.
+    loss_normalizer: float = 100.0
 
 
 class SamplingConfig(_Config):
-    """How frames become the model's input. One grid cell is ``snippet_stride`` frames of the video."""
+    """How a video becomes the model's input. One grid cell is ``snippet_stride`` frames of the video.
 
+    ``mode``: "sliding" takes overlapping windows; "resize" spreads one window evenly over the whole video (ActivityNet), so a
+    cell is a share of the duration; "whole" gives all cells of a video at once (features).
+    """
+
+    mode: Literal["sliding", "resize", "whole"] = "sliding"
     #: Grid cells per window (length of the head's finest level).
     window: int = 768
     #: Frames fed to the backbone per grid cell.
@@ -66,6 +88,8 @@ class SamplingConfig(_Config):
     frame_size: int = 160
     #: Overlap of neighbouring windows in sliding-window inference.
     overlap: float = 0.5
+    #: Where cell 0 lies: frames from the start of the video (or window) to the centre of the first feature.
+    offset_frames: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -74,13 +98,34 @@ class SamplingConfig(_Config):
 
 
 class PostprocessConfig(_Config):
-    """From scores on the grid to a list of detections."""
+    """From scores on the grid to a list of detections in seconds."""
 
     score_threshold: float = 0.001
     pre_nms_top_k: int = 2000
+    #: The top k and the threshold apply to each pyramid level on its own (ActionFormer), not to all of them together (OpenTAD).
+    top_k_per_level: bool = False
+    #: Shorter candidates are left out; in grid cells.
+    min_length: float = 0.0
+    #: See :data:`tadshrink.evaluation.nms.METHODS`.
+    nms: Literal["gaussian", "linear", "soft_hard", "gated", "hard", "none"] = "gaussian"
     nms_sigma: float = 0.7
+    #: tIoU above which "linear", "soft_hard" and "hard" act.
+    nms_iou: float = 0.1
     nms_min_score: float = 0.0
     max_detections: int = 2000
+    #: NMS within each class; otherwise all classes compete.
+    multiclass: bool = True
+    #: tIoU from which suppressed segments vote on a kept one's boundaries; 0 is off. Only without ``multiclass``, as in both code bases.
+    voting_iou: float = 0.0
+    #: Votes count by score ("opentad") or by score times tIoU ("actionformer").
+    voting: Literal["opentad", "actionformer"] = "opentad"
+    #: Whether NMS runs on the grid before conversion to seconds, or on seconds over all windows of a video.
+    nms_on: Literal["seconds", "grid"] = "seconds"
+    #: Round seconds to 2 and scores to 4 decimals before and after NMS on seconds, and at the end (OpenTAD).
+    rounded: bool = True
+    #: How scores of a video-level classifier join those of class-agnostic proposals, and of how many classes.
+    fusion: Literal["product", "sqrt", "normalised"] = "product"
+    fusion_top_k: int = 2
 
 
 class DetectorConfig(_Config):
@@ -88,10 +133,25 @@ class DetectorConfig(_Config):
 
     name: str = "custom"
     classes: tuple[str, ...]
-    backbone: BackboneConfig = BackboneConfig()
+    backbone: BackboneConfig | FeatureConfig = BackboneConfig()
     head: HeadConfig = HeadConfig()
     sampling: SamplingConfig = SamplingConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the features that the head sees."""
+        return self.backbone.channels if isinstance(self.backbone, FeatureConfig) else self.backbone.width
+
+    @property
+    def block_count(self) -> int:
+        """Droppable blocks of the uncompressed model: the backbone's, or the stem's where features come from outside."""
+        return self.head.stem_layers if isinstance(self.backbone, FeatureConfig) else self.backbone.depth
+
+    @property
+    def compute_width(self) -> int:
+        """Width of the matrices in which most of the time goes."""
+        return self.head.width if isinstance(self.backbone, FeatureConfig) else self.backbone.width
 
     @classmethod
     def parse(cls, data: dict[str, Any], where: object) -> DetectorConfig:

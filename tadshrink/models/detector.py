@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tadshrink.errors import UserError
-from tadshrink.models.actionformer import Head, Neck, Projection, initialise, initialise_prior
-from tadshrink.models.config import DetectorConfig
-from tadshrink.models.vit import Recogniser, VideoViT
+from tadshrink.models.actionformer import NECKS, Head, Projection, initialise, initialise_prior
+from tadshrink.models.blocks import DroppableBlocks
+from tadshrink.models.body import BODIES
+from tadshrink.models.config import BackboneConfig, DetectorConfig, SamplingConfig
+from tadshrink.models.vit import Recogniser
 
 
 @dataclass
@@ -19,7 +21,7 @@ class DetectorOutput:
     """What the detector says about every cell of every pyramid level, fine to coarse.
 
     Attributes:
-        features: backbone features on the grid [B, D, T].
+        features: what the head saw: features of the backbone on the grid, or those that were given, [B, D, T].
         cls_logits: per level [B, T_l, K], before the sigmoid.
         offsets: per level [B, T_l, 2], distances (>= 0) to start and end in strides of the level.
         masks: per level bool [B, T_l], False in padding.
@@ -50,10 +52,10 @@ class DetectorOutput:
 
 
 class Detector(nn.Module):
-    """Detects actions in a window of frames.
+    """Detects actions in a window of frames, or in a sequence of features.
 
     Args:
-        dropped: original indices of backbone blocks that do not exist any more.
+        dropped: original indices of blocks that do not exist any more.
 
     Raises:
         UserError: the sizes in ``config`` do not fit together.
@@ -62,29 +64,41 @@ class Detector(nn.Module):
     def __init__(self, config: DetectorConfig, dropped: Iterable[int] = ()) -> None:
         super().__init__()
         check_sizes(config)
-        self.config = config
+        self.config, self.body = config, BODIES[type(config.backbone)]
         window = config.sampling.window
-        self.backbone = Recogniser(config.backbone, window, dropped)
-        self.projection = Projection(config.head, config.backbone.width, window)
-        self.neck = Neck(config.head)
+        if isinstance(config.backbone, BackboneConfig):
+            self.backbone = Recogniser(config.backbone, window)
+        self.projection = Projection(config.head, config.inputs, window)
+        self.neck = NECKS[config.head.neck](config.head)
         self.rpn_head = Head(config.head, len(config.classes))
         for part in (self.projection, self.rpn_head):
             part.apply(initialise)
         initialise_prior(self.rpn_head, config.head.prior_probability)
+        for index in dropped:
+            self.blocks.drop(index)
 
     @property
-    def vit(self) -> VideoViT:
-        """The backbone with the blocks."""
-        return self.backbone.vit
+    def blocks(self) -> DroppableBlocks:
+        """The droppable blocks: the backbone's, or the stem's where features are given."""
+        return self.body.blocks(self)
 
-    def forward(self, inputs: Tensor, masks: Tensor) -> DetectorOutput:
-        """uint8 RGB [B, 1, 3, F, H, W] and masks bool [B, window] of the grid cells that are not padding."""
-        return self.head_outputs(self.backbone(inputs), masks)
+    def embed(self, inputs: Tensor, masks: Tensor) -> Tensor:
+        """What goes into the first block; see :meth:`forward` for the arguments."""
+        return self.body.embed(self, inputs, masks)
 
-    def head_outputs(self, features: Tensor, masks: Tensor) -> DetectorOutput:
-        """Everything after the backbone: features [B, D, T] and masks bool [B, T]."""
-        levels, level_masks = self.projection(features, masks)
-        logits, offsets = self.rpn_head(self.neck(levels), level_masks)
+    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
+                   outputs: dict[int, Tensor] | None = None) -> Tensor:
+        """:meth:`DroppableBlocks.run` on the output of :meth:`embed` or of a block."""
+        return self.blocks.run(tokens, self.body.context(self, masks), first, last, outputs)
+
+    def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:
+        """What the blocks made of the inputs, on the grid of the head: [B, channels, T]."""
+        return self.body.features(self, tokens, masks)
+
+    def finish(self, features: Tensor, masks: Tensor) -> DetectorOutput:
+        """Everything after :meth:`pool`."""
+        levels, level_masks = self.body.pyramid(self, features, masks)
+        logits, offsets = self.rpn_head(self.neck(levels, level_masks), level_masks)
         strides = [2**level for level in range(len(levels))]
         points = [
             torch.arange(level.shape[1], device=features.device, dtype=features.dtype) * stride
@@ -92,24 +106,42 @@ class Detector(nn.Module):
         ]
         return DetectorOutput(features, logits, offsets, [m[..., 0].bool() for m in level_masks], points, strides)
 
+    def forward(self, inputs: Tensor, masks: Tensor) -> DetectorOutput:
+        """Detect in a batch of windows.
+
+        Args:
+            inputs: uint8 RGB [B, 1, 3, F, H, W], or features [B, C, T].
+            masks: bool [B, window] or [B, T], the grid cells that are not padding.
+        """
+        return self.finish(self.pool(self.run_blocks(self.embed(inputs, masks), masks), masks), masks)
+
 
 def check_sizes(config: DetectorConfig) -> None:
     """Raise one :class:`UserError` that lists every pair of sizes that do not fit together."""
-    vit, head, sampling = config.backbone, config.head, config.sampling
+    head, sampling = config.head, config.sampling
     coarsest = 2 ** (head.levels - 1)
     rules = {
+        f"sampling.window must be a multiple of {coarsest}": sampling.window % coarsest == 0,
+        "head.width must be a multiple of head.heads": head.width % head.heads == 0,
+        f"head.regression_ranges must have {head.levels} entries": len(head.regression_ranges) == head.levels,
+        "head.attention_window must be odd": head.attention_window % 2 == 1,
+        "head.relative_position needs an attention window": head.attention_window > 1 or not head.relative_position,
+    }
+    if isinstance(config.backbone, BackboneConfig):
+        rules |= _backbone_rules(config.backbone, sampling)
+    if broken := [rule for rule, holds in rules.items() if not holds]:
+        raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}")
+
+
+def _backbone_rules(vit: BackboneConfig, sampling: SamplingConfig) -> dict[str, bool]:
+    return {
         "backbone.width must be a multiple of backbone.heads": vit.width % vit.heads == 0,
         "backbone.table_size must be a multiple of patch_size": vit.table_size % vit.patch_size == 0,
         "backbone.chunk_frames must be a multiple of tubelet": vit.chunk_frames % vit.tubelet == 0,
         "sampling.frame_size must be a multiple of backbone.patch_size": sampling.frame_size % vit.patch_size == 0,
         "window * frames_per_cell must be a multiple of chunk_frames": sampling.frames % vit.chunk_frames == 0,
-        f"sampling.window must be a multiple of {coarsest}": sampling.window % coarsest == 0,
-        "head.width must be a multiple of head.heads": head.width % head.heads == 0,
-        f"head.regression_ranges must have {head.levels} entries": len(head.regression_ranges) == head.levels,
-        "head.attention_window must be odd": head.attention_window % 2 == 1,
+        "backbone.adapter_width must be positive where there are adapters": vit.adapter_width > 0 or not vit.adapters,
     }
-    if broken := [rule for rule, holds in rules.items() if not holds]:
-        raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}")
 
 
 def build_detector(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tadshrink.models.config import HeadConfig
 from tadshrink.models.detector import DetectorOutput
+from tadshrink.models.variants import VARIANTS, Variant
 
 #: Lengths this close to the shortest matching segment (in grid cells) count as equally short.
 TIE = 1e-3
@@ -133,6 +134,16 @@ def normaliser(running: Tensor, positives: Tensor, training: bool) -> Tensor:
     return running.clone()
 
 
+def _boundaries(output: DetectorOutput, targets: Targets, variant: Variant) -> tuple[Tensor, Tensor]:
+    """Predicted and wanted (start, end) of every point, [B, N, 2] each, in cells, or in strides relative to the point."""
+    if not variant.offset_loss:
+        return output.segments().float(), targets.segments
+    points = torch.cat(output.points)[:, None]
+    strides = torch.cat([p.new_full((len(p), 1), s) for p, s in zip(output.points, output.strides, strict=True)])
+    offsets = torch.cat(output.offsets, dim=1).float()
+    return torch.stack((-offsets[..., 0], offsets[..., 1]), dim=-1), (targets.segments - points) / strides
+
+
 def detection_losses(
     output: DetectorOutput,
     segments: list[Tensor],
@@ -146,16 +157,17 @@ def detection_losses(
     Args:
         segments: per sample, (start, end) in grid cells [n, 2]; n may be 0.
         labels: per sample, class index [n].
-        loss_normalizer: the head's running number of positives; updated in place when ``training``.
-        training: divide by the running number, else by the number in this batch.
+        loss_normalizer: the head's running number of positives; updated in place when it is used.
+        training: divide by the running number, else by the number in this batch (ActionFormer itself always does the former).
     """
+    variant = VARIANTS[config.variant]
     targets = make_targets(output, segments, labels, config)
-    count = normaliser(loss_normalizer, targets.positive.sum(), training)
+    count = normaliser(loss_normalizer, targets.positive.sum(), training or variant.running_normaliser)
     classes = targets.classes.shape[-1]
     smooth = targets.classes * (1 - config.label_smoothing) + config.label_smoothing / (classes + 1)
     # Masked sums, not boolean indexing: its backward pass would scatter, and padded points are finite anyway.
     cls = (focal_loss(output.logits().float(), smooth) * targets.valid[..., None]).sum() / count
-    diou = diou_loss(output.segments().float(), targets.segments)
+    diou = diou_loss(*_boundaries(output, targets, variant), variant.loss_eps)
     reg = torch.where(targets.positive, diou, 0.0).sum() / count
     weight = config.regression_weight if config.regression_weight > 0 else cls.detach() / reg.detach().clamp(min=0.01)
     return DetectionLosses(cls, reg * weight, targets)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadshrink.errors import UserError
+from tadshrink.models.adapter import TemporalAdapter
+from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.config import BackboneConfig
 
 #: Per channel (R, G, B) mean and standard deviation of the pixels, on the scale 0..255.
@@ -106,20 +105,23 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block with stochastic depth on both branches."""
+    """Pre-norm transformer block with stochastic depth on both branches, and a temporal adapter at its end if it has one."""
 
-    def __init__(self, config: BackboneConfig, drop_path: float) -> None:
+    def __init__(self, config: BackboneConfig, index: int) -> None:
         super().__init__()
-        self.drop_path = drop_path
+        self.drop_path = config.drop_path * index / max(config.depth - 1, 1)
         self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
         self.attn = Attention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
-        self.mlp = FeedForward(config.width, config.width * config.mlp_ratio)
+        self.mlp = FeedForward(config.width, round(config.width * config.mlp_ratio))
+        if index in config.adapters:
+            self.adapter = TemporalAdapter(config.width, config.adapter_width, config.chunk_frames // config.tubelet)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[n, N, D] -> [n, N, D]."""
+    def forward(self, tokens: Tensor, batch: int) -> Tensor:
+        """[n, N, D] -> [n, N, D], where the n chunks are those of ``batch`` clips."""
         tokens = tokens + stochastic_depth(self.attn(self.norm1(tokens)), self.drop_path, self.training)
-        return tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
+        tokens = tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
+        return self.adapter(tokens, batch) if hasattr(self, "adapter") else tokens
 
     @torch.no_grad()
     def scale_outputs(self, factor: float) -> None:
@@ -129,34 +131,20 @@ class Block(nn.Module):
 
 
 class VideoViT(nn.Module):
-    """VideoMAE ViT without final norm. Dropped blocks leave a placeholder: survivors keep their original index."""
+    """VideoMAE ViT without final norm."""
 
-    def __init__(self, config: BackboneConfig, dropped: Iterable[int] = ()) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
         self.patch_embed = PatchEmbedding(config)
         side, times = config.table_size // config.patch_size, config.chunk_frames // config.tubelet
         self.register_buffer("pos_embed", sinusoid_table(times * side * side, config.width)[None])
-        rates = [config.drop_path * index / max(config.depth - 1, 1) for index in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
-        for index in dropped:
-            self.drop_block(index)
+        self.blocks = DroppableBlocks(Block(config, index) for index in range(config.depth))
         #: In every checkpoint, but never applied when the feature map is returned ("VideoMAE" in OpenTAD).
         self.fc_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.apply(_initialise)
-        for index in self.block_indices:
-            self.blocks[index].scale_outputs(config.branch_gain)
-
-    @property
-    def block_indices(self) -> tuple[int, ...]:
-        """Original indices of the surviving blocks, ascending."""
-        return tuple(index for index, block in enumerate(self.blocks) if not isinstance(block, nn.Identity))
-
-    def drop_block(self, index: int) -> None:
-        """Remove the block with this original index and free its weights; the other blocks keep theirs."""
-        if index not in self.block_indices:
-            raise UserError(f"block {index} cannot be dropped: the blocks left are {list(self.block_indices)}")
-        self.blocks[index] = nn.Identity()
+        for block in self.blocks:
+            block.scale_outputs(config.branch_gain)
 
     def positions(self, height: int, width: int) -> Tensor:
         """Position table [1, N, D] for a grid of ``height`` x ``width`` patches; resized if the stored one differs."""
@@ -172,27 +160,6 @@ class VideoViT(nn.Module):
         patch = self.config.patch_size
         return self.patch_embed(chunks) + self.positions(chunks.shape[-2] // patch, chunks.shape[-1] // patch)
 
-    def run_blocks(
-        self, tokens: Tensor, first: int = 0, skip: int | None = None, outputs: dict[int, Tensor] | None = None
-    ) -> Tensor:
-        """Run the surviving blocks whose original index is ``first`` or more, except ``skip``.
-
-        Args:
-            tokens: [n, N, D], the output of the block before ``first`` (or of :meth:`embed`).
-            outputs: if given, filled with the output [n, N, D] of each block run, by original index.
-        """
-        for index in self.block_indices:
-            if index < first or index == skip:
-                continue
-            tokens = self.blocks[index](tokens)
-            if outputs is not None:
-                outputs[index] = tokens
-        return tokens
-
-    def forward(self, chunks: Tensor) -> Tensor:
-        """Normalised pixels [n, 3, F, H, W] -> tokens [n, N, D]."""
-        return self.run_blocks(self.embed(chunks))
-
 
 def _initialise(module: nn.Module) -> None:
     """Weights for training from scratch ("VideoMAE"): Xavier-uniform matrices, zero biases."""
@@ -200,6 +167,8 @@ def _initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight.data.flatten(1))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, TemporalAdapter):
+        module.start_closed()
 
 
 class _Model(nn.Module):
@@ -211,12 +180,12 @@ class _Model(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """Runs the ViT on a whole clip, chunk by chunk, and brings its features to the grid of the head."""
+    """Cuts a clip into chunks for the ViT, and brings the ViT's features to the grid of the head."""
 
-    def __init__(self, config: BackboneConfig, window: int, dropped: Iterable[int] = ()) -> None:
+    def __init__(self, config: BackboneConfig, window: int) -> None:
         super().__init__()
         self.window = window
-        self.model = _Model(VideoViT(config, dropped))
+        self.model = _Model(VideoViT(config))
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1, 1), persistent=False)
 
@@ -243,4 +212,4 @@ class Recogniser(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """uint8 RGB [B, 1, 3, F, H, W] -> features [B, D, window]."""
-        return self.pool(self.vit.run_blocks(self.tokens(inputs)), len(inputs))
+        return self.pool(self.vit.blocks.run(self.tokens(inputs), len(inputs)), len(inputs))

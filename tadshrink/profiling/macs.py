@@ -23,13 +23,12 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis, jit_handles
 
 _BACKBONE = "backbone"
-_BLOCKS = "backbone.model.backbone.blocks"
+_HEAD = {"neck": "neck", "rpn_head": "rpn_head"}
+#: Parts of a detector by the name of its blocks.
 _PARTS = {
-    "patch_embed": "backbone.model.backbone.patch_embed",
-    "blocks": _BLOCKS,
-    "projection": "projection",
-    "neck": "neck",
-    "rpn_head": "rpn_head",
+    "backbone.model.backbone.blocks": {"patch_embed": "backbone.model.backbone.patch_embed", "blocks": "backbone.model.backbone.blocks",
+                                       "projection": "projection", **_HEAD},
+    "projection.stem": {"embed": "projection.embed", "blocks": "projection.stem", "branch": "projection.branch", **_HEAD},
 }
 #: Move or select numbers without computing any, but are not on fvcore's own list of such operators.
 _FREE = ("aten::numel", "aten::pad", "aten::unflatten", "aten::feature_dropout")
@@ -42,7 +41,7 @@ class MacsReport:
     Attributes:
         head: everything that is not backbone.
         per_block: of each surviving block, in their order; ``block_indices`` are their original indices.
-        parts: patch_embed, blocks, projection, neck and rpn_head.
+        parts: patch_embed, blocks, projection, neck and rpn_head; or embed, blocks, branch, neck and rpn_head.
         not_counted: how often each operator ran that computes something but is not counted.
     """
 
@@ -91,14 +90,15 @@ def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor) -> MacsReport
     Only where torch cannot trace it so (as of 2.13 with ``nn.Conv1d.forward``) one real forward pass is run.
     """
     totals, not_counted = _analyse(detector, inputs, masks)
-    blocks = list(_surviving(detector))
+    stack = next(name for name in _PARTS if _has(detector, name))
+    blocks = list(_surviving(detector, stack))
     return MacsReport(
         total=totals[""],
         backbone=totals.get(_BACKBONE, 0),
         head=totals[""] - totals.get(_BACKBONE, 0),
-        per_block=[totals[f"{_BLOCKS}.{index}"] for index in blocks],
+        per_block=[totals[f"{stack}.{index}"] for index in blocks],
         block_indices=blocks,
-        parts={part: totals.get(name, 0) for part, name in _PARTS.items()},
+        parts={part: totals.get(name, 0) for part, name in _PARTS[stack].items()},
         not_counted=not_counted,
     )
 
@@ -183,9 +183,13 @@ def _without_data(detector: nn.Module) -> nn.Module:
     return copy.deepcopy(detector, known).eval()
 
 
-def _surviving(detector: nn.Module) -> Iterator[int]:
+def _has(detector: nn.Module, name: str) -> bool:
+    return any(module == name for module, _ in detector.named_modules())
+
+
+def _surviving(detector: nn.Module, stack: str) -> Iterator[int]:
     """Original indices of the blocks that are left: a dropped one is a placeholder without parameters."""
-    for name, block in detector.get_submodule(_BLOCKS).named_children():
+    for name, block in detector.get_submodule(stack).named_children():
         if next(block.parameters(), None) is not None:
             yield int(name)
 

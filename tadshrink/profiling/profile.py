@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
-from tadshrink.models.config import DetectorConfig, SamplingConfig
+from tadshrink.models.config import DetectorConfig, FeatureConfig
 from tadshrink.models.detector import Detector
 from tadshrink.profiling.latency import Latency, PeakMemory, measure_latency, peak_memory
 from tadshrink.profiling.macs import MacsReport, count_macs, parameters
@@ -52,8 +52,8 @@ def profile_detector(detector: Detector, runs: int = 20, device: str | None = No
     """
     if runs < 1 or warmup < 0:
         raise UserError(f"{runs} runs after {warmup} to warm up measure nothing", fix="Choose at least 1 run")
-    compute = choose_compute(device, detector.config.backbone.width)
-    inputs, masks = example_window(detector.config.sampling)
+    compute = choose_compute(device, detector.config.compute_width)
+    inputs, masks = example_window(detector.config)
     macs = count_macs(detector, inputs, masks)
     with _placed(detector, compute.device), torch.inference_mode(), compute.autocast():
         inputs, masks = inputs.to(compute.device), masks.to(compute.device)
@@ -63,17 +63,19 @@ def profile_detector(detector: Detector, runs: int = 20, device: str | None = No
 
         latency = measure_latency(run, warmup, runs, compute.device, compute.dtype_name, inputs.shape)
         memory = peak_memory(run, compute.device)
-    kept = detector.vit.block_indices
-    dropped = [index for index in range(detector.config.backbone.depth) if index not in kept]
+    kept = detector.blocks.indices
+    dropped = [index for index in range(detector.config.block_count) if index not in kept]
     return Profile(parameters(detector), macs, latency, memory, detector.config, dropped)
 
 
-def example_window(sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
-    """The same window of noise each time: uint8 [1, 1, 3, F, H, W], and bool [1, window] of cells, none padding."""
+def example_window(config: DetectorConfig) -> tuple[Tensor, Tensor]:
+    """The same window of noise each time: uint8 [1, 1, 3, F, H, W] or features [1, C, T], and bool [1, window] of cells, none padding."""
+    sampling, generator = config.sampling, torch.Generator().manual_seed(0)
+    masks = torch.ones(1, sampling.window, dtype=torch.bool)
+    if isinstance(config.backbone, FeatureConfig):
+        return torch.randn(1, config.backbone.channels, sampling.window, generator=generator), masks
     shape = (1, 1, 3, sampling.frames, sampling.frame_size, sampling.frame_size)
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-    return inputs, torch.ones(1, sampling.window, dtype=torch.bool)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=generator), masks
 
 
 @contextmanager

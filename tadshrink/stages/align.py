@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, Lesson, make_student
-from tadshrink.compress.lora import TARGETS
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
 from tadshrink.data.video import FrameStore
@@ -63,7 +62,7 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: Datas
     fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data)}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, student.compute, resume, "align", reporter)
-    lora = {"rank": rank, "alpha": alpha, "targets": list(TARGETS), "state": {}}
+    lora = {"rank": rank, "alpha": alpha, "targets": list(detector.body.lora_targets), "state": {}}
     healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)
     written = save_stage(output, healed, "align", arguments, student.checksum, {"curve": curve})
     resume.path.unlink(missing_ok=True)
@@ -74,7 +73,7 @@ def _check_pair(student: Opened, teacher: Opened) -> None:
     if student.checkpoint.lora:
         raise UserError("its LoRA is not merged yet", where=student.path, fix="Run tadshrink merge first")
     ours, theirs = student.detector, teacher.detector
-    if missing := sorted(set(ours.vit.block_indices) - set(theirs.vit.block_indices)):
+    if missing := sorted(set(ours.blocks.indices) - set(theirs.blocks.indices)):
         raise UserError(f"the teacher lacks block {', '.join(map(str, missing))} of the student", where=teacher.path,
                         fix="Give the uncompressed model as --teacher")
     if ours.config != theirs.config:

@@ -65,7 +65,7 @@ def open_detector(path: Path, device: str | None, reporter: Reporter) -> Opened:
     detector = build_detector(config, checkpoint.state, tuple(checkpoint.dropped), where=path)
     if checkpoint.lora:
         load_lora(detector, checkpoint.lora, where=path)
-    compute = choose_compute(device, config.backbone.width)
+    compute = choose_compute(device, config.compute_width)
     reporter.note(compute.reason)
     return Opened(path, checkpoint, detector.eval().to(compute.device), compute, checkpoint.checksum)
 

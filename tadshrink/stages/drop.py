@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,9 @@ from torch import Tensor
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.errors import UserError
+from tadshrink.models.body import BODIES
 from tadshrink.models.config import DetectorConfig
 from tadshrink.stages.common import Written, save_stage
-
-_BLOCK = re.compile(r"^backbone\.model\.backbone\.blocks\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -37,25 +35,26 @@ def drop(checkpoint: Path, output: Path, blocks: Sequence[int] | None = None, co
     """
     count = 1 if count is None and blocks is None else count
     source = load_checkpoint(checkpoint)
-    depth = DetectorConfig.parse(source.architecture, where=checkpoint).backbone.depth
-    remaining = [index for index in range(depth) if index not in source.dropped]
+    config = DetectorConfig.parse(source.architecture, where=checkpoint)
+    remaining = [index for index in range(config.block_count) if index not in source.dropped]
     chosen = _named(blocks, remaining, checkpoint) if blocks is not None else _ranked(source, remaining, count, checkpoint)
     left = [index for index in remaining if index not in chosen]
     if not left:
         raise UserError(f"dropping {len(chosen)} of {len(remaining)} blocks leaves none", where=checkpoint, fix="Drop fewer")
     arguments: dict[str, Any] = {"blocks": list(blocks) if blocks is not None else None, "count": count}
-    written = save_stage(output, without_blocks(source, chosen), "drop", arguments, source.checksum, {"dropped": chosen})
+    written = save_stage(output, without_blocks(source, chosen, config), "drop", arguments, source.checksum, {"dropped": chosen})
     return Dropped(written.output, written.checksum, [*source.dropped, *chosen], left)
 
 
-def without_blocks(checkpoint: Checkpoint, blocks: Sequence[int]) -> Checkpoint:
+def without_blocks(checkpoint: Checkpoint, blocks: Sequence[int], config: DetectorConfig) -> Checkpoint:
     """The checkpoint without the weights (and LoRA) of these blocks."""
-    lora = checkpoint.lora and {**checkpoint.lora, "state": _without(checkpoint.lora["state"], blocks)}
-    return replace(checkpoint, state=_without(checkpoint.state, blocks), lora=lora, dropped=[*checkpoint.dropped, *blocks], ranking=None)
+    gone = tuple(f"{BODIES[type(config.backbone)].prefix}.{index}." for index in blocks)
+    lora = checkpoint.lora and {**checkpoint.lora, "state": _without(checkpoint.lora["state"], gone)}
+    return replace(checkpoint, state=_without(checkpoint.state, gone), lora=lora, dropped=[*checkpoint.dropped, *blocks], ranking=None)
 
 
-def _without(state: dict[str, Tensor], blocks: Sequence[int]) -> dict[str, Tensor]:
-    return {name: value for name, value in state.items() if not ((found := _BLOCK.match(name)) and int(found[1]) in blocks)}
+def _without(state: dict[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.startswith(prefixes)}
 
 
 def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int]:

@@ -45,7 +45,7 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     data = load_dataset(dataset.name, dataset.root)
     check_splits(data, ["train", HELDOUT])
     config = config_for(arch, data)
-    compute = choose_compute(device, config.backbone.width)
+    compute = choose_compute(device, config.compute_width)
     reporter.note(compute.reason)
     torch.manual_seed(settings.seed)
     detector = Detector(config).to(compute.device)

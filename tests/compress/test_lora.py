@@ -7,9 +7,10 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from tadshrink.compress.lora import add_lora, load_lora, merged_copy, split_lora
+from tadshrink.compress.lora import add_lora, heal_parameters, load_lora, merged_copy, split_lora
 from tadshrink.errors import UserError
-from tadshrink.models.detector import Detector
+from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
+from tadshrink.models.detector import Detector, build_detector
 from tadshrink.profiling.profile import example_window
 
 QKV = "backbone.model.backbone.blocks.2.attn.qkv"
@@ -24,7 +25,7 @@ def plain(tiny) -> Detector:
 def updated(tiny) -> Detector:
     """A detector whose updates are large enough to matter."""
     detector = tiny.opened().detector
-    add_lora(detector, 4, 4.0, seed=0)
+    add_lora(detector, 4, 4.0, ("qkv", "proj"), seed=0)
     generator = torch.Generator().manual_seed(1)
     for name, value in detector.named_parameters():
         if "lora_B" in name:
@@ -34,18 +35,18 @@ def updated(tiny) -> Detector:
 
 @torch.inference_mode()
 def logits(detector: Detector) -> Tensor:
-    return detector(*example_window(detector.config.sampling)).logits()
+    return detector(*example_window(detector.config)).logits()
 
 
 def test_adding_updates_changes_no_output(plain: Detector) -> None:
     before = logits(plain)
-    add_lora(plain, 4, 4.0, seed=0)
+    add_lora(plain, 4, 4.0, ("qkv", "proj"), seed=0)
     # The product and the bias of qkv are added in two steps now, which rounds differently.
     torch.testing.assert_close(logits(plain.eval()), before, rtol=0, atol=1e-6)
 
 
 def test_updates_are_on_qkv_and_proj_of_every_block_of_the_backbone_alone(plain: Detector) -> None:
-    add_lora(plain, 4, 4.0, seed=0)
+    add_lora(plain, 4, 4.0, ("qkv", "proj"), seed=0)
     wrapped = {name for name, module in plain.named_modules() if isinstance(module, LoraLayer)}
     assert wrapped == {f"backbone.model.backbone.blocks.{block}.attn.{layer}" for block in range(4) for layer in ("qkv", "proj")}
     assert {name for name, value in plain.named_parameters() if value.requires_grad} == {
@@ -53,7 +54,7 @@ def test_updates_are_on_qkv_and_proj_of_every_block_of_the_backbone_alone(plain:
 
 
 def test_scale_is_alpha_over_rank_and_a_is_drawn_with_variance_one_over_rank(plain: Detector) -> None:
-    add_lora(plain, 8, 8.0, seed=0)
+    add_lora(plain, 8, 8.0, ("qkv", "proj"), seed=0)
     layers = [module for module in plain.modules() if isinstance(module, LoraLayer)]
     assert {layer.scaling["default"] for layer in layers} == {1.0}
     down = torch.cat([layer.lora_A["default"].weight.flatten() for layer in layers])
@@ -66,10 +67,10 @@ def test_updates_depend_on_the_seed_alone_and_leave_the_callers_random_numbers(t
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    add_lora(first, 4, 4.0, seed=1)
+    add_lora(first, 4, 4.0, ("qkv", "proj"), seed=1)
     assert torch.equal(torch.rand(1), expected)
-    add_lora(second, 4, 4.0, seed=1)
-    add_lora(other, 4, 4.0, seed=2)
+    add_lora(second, 4, 4.0, ("qkv", "proj"), seed=1)
+    add_lora(other, 4, 4.0, ("qkv", "proj"), seed=2)
     states = [split_lora(detector)[1] for detector in (first, second, other)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert any(not torch.equal(value, states[2][name]) for name, value in states[0].items())
@@ -92,7 +93,7 @@ def test_split_of_a_plain_model_has_no_updates(plain: Detector) -> None:
 def test_loading_what_was_split_gives_the_same_model(tiny, updated: Detector) -> None:
     _, updates = split_lora(updated)
     again = tiny.opened().detector
-    load_lora(again, {"rank": 4, "alpha": 4.0, "targets": [], "state": updates}, "a.pth")
+    load_lora(again, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": updates}, "a.pth")
     assert torch.equal(logits(again.eval()), logits(updated))
 
 
@@ -104,7 +105,13 @@ def test_updates_of_another_model_are_refused(tiny, updated: Detector, spoil: st
     if spoil == "missing":
         del updates[name]
     with pytest.raises(UserError, match=r"a\.pth: LoRA weights do not fit the model: 1 are"):
-        load_lora(tiny.opened().detector, {"rank": 4, "alpha": 4.0, "targets": [], "state": updates}, "a.pth")
+        load_lora(tiny.opened().detector, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": updates}, "a.pth")
+
+
+@pytest.mark.parametrize("targets", [[], ["qkv", "gate"]])
+def test_updates_of_layers_that_are_not_there_are_refused(plain: Detector, targets: list[str]) -> None:
+    with pytest.raises(UserError, match=r"a\.pth: LoRA is for layers that the model does not have \((gate|none is named)\)"):
+        load_lora(plain, {"rank": 4, "alpha": 4.0, "targets": targets, "state": {}}, "a.pth")
 
 
 def test_merged_copy_equals_the_unmerged_model_and_leaves_it_untouched(updated: Detector) -> None:
@@ -133,3 +140,30 @@ def test_merging_adds_the_product_to_the_weight(updated: Detector) -> None:
 def test_updates_matter(tiny, updated: Detector) -> None:
     assert math.isfinite(logits(updated).sum().item())
     assert (logits(updated) - logits(tiny.opened().detector)).abs().max() > 1e-3
+
+
+def test_updates_of_the_stem_of_a_detector_on_features() -> None:
+    config = DetectorConfig(
+        classes=("a", "b"), backbone=FeatureConfig(channels=6), sampling=SamplingConfig(window=8),
+        head=HeadConfig(width=8, heads=2, levels=2, regression_ranges=((0, 4), (4, 99))))
+    torch.manual_seed(0)
+    detector = Detector(config).eval()
+    add_lora(detector, 2, 2.0, detector.body.lora_targets, seed=0)
+    trained = {name for name, value in detector.named_parameters() if value.requires_grad}
+    assert trained == {f"projection.stem.{block}.attn.{layer}.{part}.default.weight" for block in range(2)
+                       for layer in ("query", "key", "value", "proj") for part in ("lora_A", "lora_B")}
+    for name in trained:
+        torch.nn.init.normal_(detector.get_parameter(name))
+    merged = merged_copy(detector.eval())
+    assert not any(isinstance(module, LoraLayer) for module in merged.modules())
+    torch.testing.assert_close(logits(merged), logits(detector), atol=1e-4, rtol=1e-4)
+    own, updates = split_lora(detector)
+    assert own.keys() == Detector(config).state_dict().keys()
+    assert own["projection.stem.0.attn.query.weight"].shape == (8, 8, 1)
+    again = build_detector(config, own, (), "a.pth")
+    load_lora(again, {"rank": 2, "alpha": 2.0, "targets": list(detector.body.lora_targets), "state": updates}, "a.pth")
+    assert torch.equal(logits(again.eval()), logits(detector))
+    healed = {id(value) for value in heal_parameters(detector)}
+    names = {name for name, value in detector.named_parameters() if id(value) in healed}
+    assert "projection.stem.0.ln1.weight" in names and "projection.branch.0.attn.query.weight" in names
+    assert not any("base_layer" in name or name.startswith("projection.stem.0.mlp") for name in names)

@@ -41,7 +41,7 @@ def windows(tiny, store: FrameStore) -> Iterator[tuple[Tensor, Tensor, list]]:
 def make_useless(detector: Detector, *blocks: int) -> Detector:
     """Blocks that add nothing to the tokens."""
     for index in blocks:
-        block = detector.vit.blocks[index]
+        block = detector.blocks[index]
         for layer in (block.attn.proj, block.mlp.layers[1]):
             torch.nn.init.zeros_(layer.weight)
             torch.nn.init.zeros_(layer.bias)
@@ -51,8 +51,8 @@ def make_useless(detector: Detector, *blocks: int) -> Detector:
 @torch.inference_mode()
 def test_leaving_one_out_is_bit_for_bit_a_detector_built_without_that_block(tiny, store: FrameStore) -> None:
     detector = tiny.opened().detector
-    inputs, _, _ = next(windows(tiny, store))
-    features = leave_one_out(detector, inputs)
+    inputs, masks, _ = next(windows(tiny, store))
+    features = leave_one_out(detector, inputs, masks)
     assert list(features) == [0, 1, 2, 3, None]
     assert torch.equal(features[None], detector.backbone(inputs))
     for block in range(4):
@@ -62,11 +62,11 @@ def test_leaving_one_out_is_bit_for_bit_a_detector_built_without_that_block(tiny
 @torch.inference_mode()
 def test_leaving_one_out_of_a_model_that_has_lost_blocks_already(tiny, store: FrameStore) -> None:
     detector = without(tiny.opened().detector, 1)
-    inputs, _, _ = next(windows(tiny, store))
-    features = leave_one_out(detector, inputs)
+    inputs, masks, _ = next(windows(tiny, store))
+    features = leave_one_out(detector, inputs, masks)
     assert list(features) == [0, 2, 3, None]
     both = without(tiny.opened().detector, 1)
-    both.vit.drop_block(2)
+    both.blocks.drop(2)
     assert torch.equal(features[2], both.backbone(inputs))
 
 
@@ -154,6 +154,6 @@ def test_unknown_metric_and_a_last_block_are_refused(tiny, store: FrameStore) ->
         rank(tiny, store, "f1")
     detector = tiny.opened().detector
     for block in (0, 1, 2):
-        detector.vit.drop_block(block)
+        detector.blocks.drop(block)
     with pytest.raises(UserError, match="only one block is left"):
         rank(tiny, store, "mse", detector)

@@ -18,13 +18,15 @@ from tadshrink.models.actionformer import (
     Head,
     Neck,
     Projection,
+    PyramidNeck,
     initialise,
     initialise_prior,
     join_levels,
     split_levels,
 )
-from tadshrink.models.attention import DepthwiseConv, MaskedAttention, PointwiseConv, TemporalConv, TransformerBlock
+from tadshrink.models.attention import MaskedAttention, TransformerBlock
 from tadshrink.models.config import HeadConfig
+from tadshrink.models.convolution import TemporalConv
 from tadshrink.models.vit import sinusoid_table
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,7 +59,7 @@ def test_two_levels_of_the_reference():
     projection, neck, head = two_levels()
     data = golden("head_case")
     levels, masks = projection(data["features"], data["masks"])
-    normed = neck(levels)
+    normed = neck(levels, masks)
     logits, offsets = head(normed, masks)
     found = {"proj_feat": levels, "neck_feat": normed, "cls_logit": logits, "reg_offset": offsets}
     for name, values in found.items():
@@ -70,9 +72,8 @@ def test_local_attention_of_the_reference():
     data = golden("local_attention")
     block = TransformerBlock(SMALL.model_copy(update={"attention_window": 5}), stride=2).eval()
     block.load_state_dict(weights(data))
-    y, mask = block(data["x"].transpose(1, 2), data["mask"][..., None].float())
+    y = block(data["x"].transpose(1, 2), data["mask"][:, ::2, None].float())
     torch.testing.assert_close(y.transpose(1, 2), data["y"], atol=5e-6, rtol=1e-5)
-    assert torch.equal(mask[..., 0].bool(), data["mask"][:, ::2])
     assert not data["mask"].all()
 
 
@@ -96,27 +97,6 @@ def test_absolute_positions_stretch_with_a_longer_input():
     assert "positions" not in projection.state_dict()
 
 
-@pytest.mark.parametrize("length", [1, 2, 7])
-def test_temporal_convolution_is_the_convolution(length: int):
-    conv, x = TemporalConv(5, 3, bias=True), torch.randn(2, length, 5)
-    expected = F.conv1d(x.transpose(1, 2), conv.weight, conv.bias, padding=1)
-    torch.testing.assert_close(conv(x), expected.transpose(1, 2))
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise_convolution_is_the_convolution(stride: int):
-    conv, x = DepthwiseConv(5, stride), torch.randn(2, 6, 5)
-    mask = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])[None, ::stride, None]
-    expected = F.conv1d(x.transpose(1, 2), conv.conv.weight, stride=stride, padding=1, groups=5)
-    torch.testing.assert_close(conv(x, mask), expected.transpose(1, 2) * mask)
-
-
-def test_pointwise_convolution_is_the_convolution():
-    conv, x = PointwiseConv(5, 3), torch.randn(2, 6, 5)
-    expected = F.conv1d(x.transpose(1, 2), conv.weight, conv.bias)
-    torch.testing.assert_close(conv(x), expected.transpose(1, 2))
-
-
 def attention_by_loops(layer: MaskedAttention, x: Tensor, mask: Tensor) -> Tensor:
     """Attention with the band and the mask written out, one query at a time."""
     query, key, value = (layer._heads(name, x, mask) for name in ("query", "key", "value"))
@@ -134,7 +114,7 @@ def attention_by_loops(layer: MaskedAttention, x: Tensor, mask: Tensor) -> Tenso
 @pytest.mark.parametrize("window", [1, 3, 5])
 @torch.no_grad()
 def test_attention_written_out(window: int):
-    layer = MaskedAttention(8, 2, stride=1, window=window)
+    layer = MaskedAttention(TINY.model_copy(update={"attention_window": window}), stride=1)
     mask = torch.ones(2, 6, 1)
     mask[1, 3:] = 0
     x = torch.randn(2, 6, 8)
@@ -143,7 +123,7 @@ def test_attention_written_out(window: int):
 
 @pytest.mark.parametrize("window", [1, 5])
 def test_nothing_valid_gives_zeros_not_nan(window: int):
-    layer = MaskedAttention(8, 2, stride=1, window=window)
+    layer = MaskedAttention(TINY.model_copy(update={"attention_window": window}), stride=1)
     x = torch.randn(1, 4, 8, requires_grad=True)
     y = layer(x, torch.zeros(1, 4, 1))
     y.sum().backward()
@@ -162,17 +142,15 @@ def test_block_starts_as_the_shortcut():
     for path in (block.drop_path_attn, block.drop_path_mlp):
         nn.init.zeros_(path.scale)
     x = torch.tensor([0.0, 5.0, 1.0, 2.0, -4.0, -3.0, -2.0, 9.0])[None, :, None].expand(1, 8, 8)
-    mask = torch.tensor([1.0, 1, 1, 1, 1, 1, 0, 0])[None, :, None]
-    y, coarse = block(x, mask)
-    assert y[0, :, 0].tolist() == [5.0, 5.0, 2.0, 0.0]  # maximum of neighbours 2i-1, 2i, 2i+1, then the mask
-    assert coarse[0, :, 0].tolist() == [1, 1, 1, 0]
+    coarse = torch.tensor([1.0, 1, 1, 0])[None, :, None]
+    assert block(x, coarse)[0, :, 0].tolist() == [5.0, 5.0, 2.0, 0.0]  # maximum of neighbours 2i-1, 2i, 2i+1, then the mask
 
 
 def test_conv_block_masks_before_and_after():
-    block = ConvBlock(4, 4)
+    block = ConvBlock(8, TINY)
     nn.init.ones_(block.norm.bias)
     mask = torch.tensor([1.0, 1, 0])[None, :, None]
-    y = block(torch.randn(1, 3, 4), mask)
+    y = block(torch.randn(1, 3, 8), mask, mask)
     assert not y[0, 2].any()
     assert y[0, :2].any()
 
@@ -235,3 +213,55 @@ def test_scale_then_relu():
     levels = [torch.randn(1, length, 8) for length in (8, 4, 2)]
     _, offsets = head(levels, [torch.ones(1, length, 1) for length in (8, 4, 2)])
     assert [offset[0, 0].tolist() for offset in offsets] == [[2.0, 0.0], [6.0, 0.0], [2.0, 0.0]]
+
+
+@torch.no_grad()
+def test_relative_positions_are_added_by_distance():
+    config = TINY.model_copy(update={"attention_window": 3, "relative_position": True})
+    layer = MaskedAttention(config, stride=1)
+    nn.init.normal_(layer.rel_pe, std=3.0)
+    x, mask = torch.randn(1, 4, 8), torch.tensor([1.0, 1, 1, 0])[None, :, None]
+    query, key, value = (layer._heads(name, x, mask) for name in ("query", "key", "value"))
+    expected = torch.zeros(1, 2, 4, 4)
+    for head in range(2):
+        for i, keys in {0: [0, 1], 1: [0, 1, 2], 2: [1, 2]}.items():
+            scores = torch.stack([query[0, head, i] @ key[0, head, j] / 2 + layer.rel_pe[0, 0, head, j - i + 1] for j in keys])
+            expected[0, head, i] = scores.softmax(0) @ value[0, head, keys]
+    expected = layer.proj(expected.transpose(1, 2).flatten(2)) * mask
+    torch.testing.assert_close(layer(x, mask), expected, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_pyramid_neck_sums_coarse_levels_into_fine_ones():
+    neck = PyramidNeck(TINY.model_copy(update={"levels": 2}))
+    for lateral, conv in zip(neck.lateral_convs, neck.fpn_convs, strict=True):
+        nn.init.eye_(lateral.conv.weight)
+        conv.conv.weight.copy_(torch.tensor([1.0, 1.0, 0.0]).expand(8, 1, 3))  # This cell and the one before it.
+    neck.fpn_norms = nn.ModuleList(nn.Identity() for _ in range(2))
+    fine, coarse = torch.tensor([1.0, 2, 3, 4]), torch.tensor([10.0, 20])
+    masks = [torch.tensor([1.0, 1, 1, 0])[None, :, None], torch.tensor([1.0, 1])[None, :, None]]
+    levels = [level[None, :, None].expand(1, -1, 8) for level in (fine, coarse)]
+    found = neck(levels, masks)
+    # Fine: 1+10, 2+10, 3+20, masked 0 + 20; then the sum with the cell before, then the mask.
+    assert found[0][0, :, 5].tolist() == [11, 23, 35, 0]
+    assert found[1][0, :, 5].tolist() == [10, 30]
+    names = set(PyramidNeck(TINY).state_dict())
+    assert {"lateral_convs.0.conv.weight", "fpn_convs.2.conv.weight", "fpn_norms.1.weight"} <= names
+    assert not any("conv.bias" in name for name in names)
+
+
+def test_padding_leaks_in_the_original_and_not_in_opentad():
+    for variant, clean in (("opentad", True), ("actionformer", False)):
+        torch.manual_seed(0)
+        config = TINY.model_copy(update={"variant": variant})
+        head = Head(config, classes=2).eval()
+        for module in head.modules():
+            if isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.bias)
+        level, mask = torch.randn(1, 6, 8), torch.tensor([1.0, 1, 1, 1, 0, 0])[None, :, None]
+        longer = [torch.cat((level, torch.zeros(1, 4, 8)), 1), F.pad(mask, (0, 0, 0, 4))]
+        rest = [torch.zeros(1, 2, 8)] * 2, [torch.zeros(1, 2, 1)] * 2
+        alone = head([level[:, :4], *rest[0]], [mask[:, :4], *rest[1]])[0][0]
+        padded = head([longer[0] * longer[1], *rest[0]], [longer[1], *rest[1]])[0][0]
+        assert torch.allclose(alone, padded[:, :4], atol=1e-6) == clean
+        assert bool(padded[:, 4:].any()) == clean  # The original zeroes the outputs of padding.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tadshrink.errors import UserError
-from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, SamplingConfig
+from tadshrink.models.config import BackboneConfig, DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector, DetectorOutput, build_detector, check_sizes
 from tadshrink.models.losses import detection_losses
 from tadshrink.models.presets import preset
@@ -57,11 +57,11 @@ def test_segments_by_hand():
     assert output.valid().tolist() == [[True, True, False]]
 
 
-def test_head_outputs_are_the_second_half():
+def test_the_parts_make_the_whole():
     detector = seeded().eval()
     inputs, masks = batch()
     whole = detector(inputs, masks)
-    half = detector.head_outputs(whole.features, masks)
+    half = detector.finish(detector.pool(detector.run_blocks(detector.embed(inputs, masks), masks), masks), masks)
     assert torch.equal(whole.logits(), half.logits())
     assert torch.equal(whole.segments(), half.segments())
 
@@ -85,7 +85,7 @@ def test_build_gives_the_same_detector_in_eval_mode():
     original = Detector(TINY, dropped=(0,)).eval()
     rebuilt = build_detector(TINY, original.state_dict(), (0,), where="x.ckpt")
     assert not rebuilt.training
-    assert rebuilt.vit.block_indices == (1, 2)
+    assert rebuilt.blocks.indices == (1, 2)
     assert torch.equal(rebuilt(*batch()).logits(), original(*batch()).logits())
 
 
@@ -170,3 +170,36 @@ def test_nano_runs():
     output = detector(torch.zeros(1, 1, 3, 128, 48, 48, dtype=torch.uint8), torch.ones(1, 64, dtype=torch.bool))
     assert output.logits().shape == (1, 64 + 32 + 16 + 8, 2)
     torch.testing.assert_close(output.logits().sigmoid().mean().item(), 0.01, atol=0.01, rtol=0)
+
+
+FEATURES = TINY.model_copy(update={"backbone": FeatureConfig(channels=5)})
+
+
+def test_features_go_straight_to_the_head():
+    torch.manual_seed(0)
+    detector = Detector(FEATURES, dropped=(0,)).eval()
+    names = detector.state_dict()
+    assert not any(name.startswith(("backbone.", "projection.stem.0.")) for name in names)
+    assert detector.blocks.indices == (1,)
+    features, masks = torch.randn(2, 5, 7), torch.ones(2, 7, dtype=torch.bool)
+    output = detector(features, masks)
+    assert [logits.shape for logits in output.cls_logits] == [(2, 8, 3), (2, 4, 3), (2, 2, 3)]
+    assert output.masks[0].sum().item() == 14
+    again = build_detector(FEATURES, names, (0,), "x.pth")(features, masks)
+    assert torch.equal(again.segments(), output.segments())
+
+
+def test_a_dropped_stem_block_is_skipped():
+    detector = Detector(FEATURES).eval()
+    features, masks = torch.randn(1, 5, 7), torch.ones(1, 7, dtype=torch.bool)
+    tokens = detector.embed(features, masks)
+    skipped = detector.finish(detector.pool(detector.run_blocks(tokens, masks, first=1), masks), masks)
+    detector.blocks.drop(0)
+    assert torch.equal(detector(features, masks).logits(), skipped.logits())
+
+
+def test_sizes_of_features_are_checked_without_those_of_a_backbone():
+    check_sizes(FEATURES)
+    broken = FEATURES.model_copy(update={"head": FEATURES.head.model_copy(update={"relative_position": True, "attention_window": 1})})
+    with pytest.raises(UserError, match="relative_position needs an attention window"):
+        check_sizes(broken)

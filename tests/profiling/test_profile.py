@@ -48,11 +48,11 @@ def test_the_detector_is_left_as_it_was() -> None:
 
 
 def test_the_window_fits_the_detector_and_is_always_the_same() -> None:
-    inputs, masks = example_window(CONFIG.sampling)
+    inputs, masks = example_window(CONFIG)
     assert (inputs.shape, inputs.dtype) == ((1, 1, 3, 16, 32, 32), torch.uint8)
     assert (masks.shape, masks.dtype) == ((1, 8), torch.bool)
     assert masks.all()
-    assert torch.equal(inputs, example_window(CONFIG.sampling)[0])
+    assert torch.equal(inputs, example_window(CONFIG)[0])
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_training_state_of_other_settings_or_data_is_not_used(tiny, chain, tmp
 def test_no_epochs_leave_the_outputs_as_they_were(tiny, chain, tmp_path: Path) -> None:
     again(tiny, chain, tmp_path / "a.pth", epochs=0)
     first, second = (tiny.opened(path).detector for path in (chain.dropped, tmp_path / "a.pth"))
-    window = example_window(tiny.config.sampling)
+    window = example_window(tiny.config)
     torch.testing.assert_close(second(*window).logits(), first(*window).logits(), rtol=0, atol=1e-6)
 
 

@@ -25,7 +25,7 @@ def test_survivors_keep_their_indices_and_weights(tiny, tmp_path: Path) -> None:
     assert indices(after) == {1, 3}
     assert len(after.state) == len(before.state) - sum(name.startswith((f"{BLOCKS}0.", f"{BLOCKS}2.")) for name in before.state)
     assert all(value.equal(before.state[name]) for name, value in after.state.items())
-    assert tiny.opened(tmp_path / "a.pth").detector.vit.block_indices == (1, 3)
+    assert tiny.opened(tmp_path / "a.pth").detector.blocks.indices == (1, 3)
 
 
 def test_a_second_drop_goes_on_with_the_original_indices(tiny, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_low_rank_updates_of_the_block_go_too(tiny, chain, tmp_path: Path) -> No
     drop(chain.aligned, tmp_path / "a.pth", [kept[0]])
     after = load_checkpoint(tmp_path / "a.pth")
     assert {int(name.removeprefix(BLOCKS).split(".")[0]) for name in after.lora["state"]} == set(kept[1:])
-    assert tiny.opened(tmp_path / "a.pth").detector.vit.block_indices == tuple(kept[1:])
+    assert tiny.opened(tmp_path / "a.pth").detector.blocks.indices == tuple(kept[1:])
 
 
 @pytest.mark.parametrize(("arguments", "problem"), [

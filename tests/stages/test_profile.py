@@ -14,7 +14,7 @@ def test_a_checkpoint_that_lost_a_block_costs_less_by_that_block(tiny, chain) ->
     assert before["macs"]["total"] - after["macs"]["total"] == before["macs"]["per_block"][0]
     detector = tiny.opened().detector
     assert before["params"] == parameters(detector)
-    assert before["params"] - after["params"] == parameters(detector.vit.blocks[0])
+    assert before["params"] - after["params"] == parameters(detector.blocks[0])
 
 
 def test_the_model_is_described_by_its_architecture(tiny, tmp_path: Path) -> None:
