@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from tadshrink.checkpoint.io import save_checkpoint
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.data.datasets import HELDOUT
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import open_source
 from tadshrink.files import copy_file, write_json
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import count_macs, parameters
@@ -38,8 +40,8 @@ class RunResult:
         return self.data
 
 
-def run(checkpoint: Path | None, dataset: DatasetChoice, work_dir: Path, settings: RunSettings | None = None, fresh: bool = False,
-        device: str | None = None, reporter: Reporter = SILENT) -> RunResult:
+def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: Path, settings: RunSettings | None = None,
+        fresh: bool = False, device: str | None = None, reporter: Reporter = SILENT) -> RunResult:
     """Compress a detector: (select, drop, align, merge) until the target is met or accuracy does not come back.
 
     The same call continues an interrupted run; its result is the same, bit for bit. Selection and the stop rule see the
@@ -56,7 +58,7 @@ def run(checkpoint: Path | None, dataset: DatasetChoice, work_dir: Path, setting
         if work.begin(inputs.plan(settings), fresh):
             reporter.note(f"going on with the run in {work_dir}")
         if not (work.path / BASELINE).exists():
-            copy_file(inputs.source, work.file(BASELINE))
+            save_checkpoint(work.file(BASELINE), inputs.baseline.checkpoint)
         result = _Run(work, inputs, settings, device, reporter).all()
         write_json(work.file("result.json"), result)
     return RunResult(result)
@@ -68,7 +70,7 @@ class _Run:
     def __init__(self, work: WorkDir, inputs: RunInputs, settings: RunSettings, device: str | None, reporter: Reporter) -> None:
         self.work, self.settings, self.device, self.reporter = work, settings, device, reporter
         self.baseline, self.choice, self.data, self.budget = inputs.baseline, inputs.choice, inputs.data, inputs.budget
-        self.store = FrameStore(self.data.config.frame_size)
+        self.source = open_source(self.data, self.baseline.detector.config.sampling)
 
     def all(self) -> dict[str, Any]:
         before = self._measure("baseline/heldout", self.work.path / BASELINE)
@@ -133,18 +135,18 @@ class _Run:
 
     def _select(self, parent: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
         opened = self._open(parent)
-        return select_opened(opened, self.data, self.choice, self.store, output, self.settings.metric, reporter=reporter).to_json()
+        return select_opened(opened, self.data, self.choice, self.source, output, self.settings.metric, reporter=reporter).to_json()
 
     def _align(self, dropped: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
         student = self._open(dropped)
-        return align_opened(student, self.baseline, self.data, self.choice, self.store, output, self.settings.align, reporter).to_json()
+        return align_opened(student, self.baseline, self.data, self.choice, self.source, output, self.settings.align, reporter).to_json()
 
     def _measure(self, name: str, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
         """MACs, parameters, latency (in turn with the baseline, so that their ratio means something), held-out mAP."""
         def work() -> dict[str, Any]:
             opened = self._open(path)
             pair = self._latency(opened)
-            heldout = evaluate_detector(opened, self.data, HELDOUT, self.store, reporter=reporter or self.reporter)
+            heldout = evaluate_detector(opened, self.data, HELDOUT, self.source, reporter=reporter or self.reporter)
             macs = count_macs(opened.detector, *example_window(opened.detector.config))
             return {"macs": macs.total, "params": parameters(opened.detector), **pair, "checksum": opened.checksum,
                     "blocks": len(opened.detector.blocks.indices), "heldout": heldout.to_json()}
@@ -162,7 +164,7 @@ class _Run:
         labelled = _Labelled(self.reporter, name)
 
         def work() -> dict[str, Any]:
-            return evaluate_detector(self._open(path), self.data, "test", self.store, reporter=labelled).to_json()
+            return evaluate_detector(self._open(path), self.data, "test", self.source, reporter=labelled).to_json()
 
         return {key: value for key, value in self.work.stage(f"{name}/test", work).items() if key != "seconds"}
 

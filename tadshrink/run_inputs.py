@@ -10,16 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignSettings
 from tadshrink.compress.selection import check_metric
 from tadshrink.compress.target import DropBudget, parse_target, plan_drops
-from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
+from tadshrink.data.datasets import HELDOUT, Dataset, load_dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
 from tadshrink.errors import UserError
 from tadshrink.profiling.macs import count_macs
 from tadshrink.profiling.profile import example_window
 from tadshrink.reporting import Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, open_dataset, open_detector
+from tadshrink.stages.common import DatasetChoice, Opened, fitted, open_detector
 from tadshrink.stages.inputs import check_splits, data_state
 
 #: The dataset for which the package holds a trained baseline, and can make the data.
@@ -45,7 +46,6 @@ class RunSettings(BaseModel):
 class RunInputs:
     """The model to compress, the data, and how many blocks may go."""
 
-    source: Path
     baseline: Opened
     choice: DatasetChoice
     data: Dataset
@@ -60,7 +60,8 @@ class RunInputs:
         return json.loads(json.dumps(plan))
 
 
-def open_inputs(checkpoint: Path | None, choice: DatasetChoice, settings: RunSettings, device: str | None, reporter: Reporter) -> RunInputs:
+def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, settings: RunSettings, device: str | None,
+                reporter: Reporter) -> RunInputs:
     """Open the model and the data. The built-in dataset is made if it is absent.
 
     Raises:
@@ -75,9 +76,9 @@ def open_inputs(checkpoint: Path | None, choice: DatasetChoice, settings: RunSet
     config = baseline.detector.config
     budget = plan_drops(target, count_macs(baseline.detector, *example_window(config)), settings.at_least)
     prepare_data(choice, reporter)
-    data = open_dataset(choice, config)
+    baseline, data = fitted(baseline, load_dataset(choice.name, choice.root), reporter)
     check_splits(data, ["train", HELDOUT, "test"])
-    return RunInputs(source, baseline, choice, data, budget)
+    return RunInputs(baseline, choice, data, budget)
 
 
 def builtin_baseline(dataset: DatasetChoice) -> Path:

@@ -267,9 +267,11 @@ def test_the_test_split_is_looked_at_once_at_the_end(tiny, tmp_path: Path, monke
 
 
 def pipeline_windows(tiny, name: str) -> list[Any]:
-    from tadshrink.data.windows import sliding_windows
+    from tadshrink.data.loader import video_windows
+    from tadshrink.data.sources import VideoSource
+    from tadshrink.data.timeline import Video
 
-    return sliding_windows(FrameStore(32).info(tiny.video(name)).frames, tiny.config.sampling)
+    return video_windows(Video(name, tiny.video(name)), VideoSource(tiny.config.sampling))
 
 
 @pytest.fixture

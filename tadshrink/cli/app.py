@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from tadshrink import __version__
-from tadshrink.cli import align, data, detect, drop, evaluate, merge, profile, run, select, train
+from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, run, select, train
 from tadshrink.cli.console import fail
+from tadshrink.cli.loading import reads_checkpoint
 from tadshrink.errors import UserError
 
 #: Exit status after Ctrl-C, as shells have it.
@@ -23,8 +24,9 @@ app = typer.Typer(
     epilog="First steps: tadshrink run --dataset synthetic --target 25%",
 )
 
-for module in (run, train, evaluate, profile, select, drop, align, merge, detect):
-    app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.command)
+for module in (run, train, evaluate, profile, select, drop, align, merge, detect, export):
+    command = module.command if module is train else reads_checkpoint(module.command)
+    app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(command)
 app.add_typer(data.app, name="data")
 
 

@@ -18,11 +18,14 @@ SHOWN = 10
 
 def command(
     checkpoint: options.Checkpoint,
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)],
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files, or .npy files of features.", show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="ActivityNet-style JSON to write.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Timeline picture (.png) to write.", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="Most detections per video.")] = 100,
     score_threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")] = 0.1,
+    fps: Annotated[float | None, typer.Option(min=0.01, help="Frames per second of the videos that .npy files come from.",
+                                              show_default=False)] = None,
+    class_scores: options.ClassScores = None,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def command(
     from tadshrink.stages.detect import detect
 
     check_picture(plot)
-    result = detect(checkpoint, videos, output, top, score_threshold, device, ConsoleReporter())
+    result = detect(checkpoint, videos, output, top, score_threshold, device, ConsoleReporter(), fps, class_scores)
     for name, found in result.detections.items():
         rows = zip(found.segments.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
         table(f"{name}: {len(found)} detections", ["label", "start", "end", "score"],

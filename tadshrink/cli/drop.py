@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tadshrink.cli import options
-from tadshrink.cli.console import emit, say
+from tadshrink.cli.console import ConsoleReporter, emit, say
 from tadshrink.errors import UserError
 
 NAME = "drop"
@@ -26,7 +26,7 @@ def command(
 
     if blocks is not None and count is not None:
         raise UserError("--blocks and --count exclude each other", fix="Give one of them")
-    result = drop(checkpoint, output, None if blocks is None else _indices(blocks), count)
+    result = drop(checkpoint, output, None if blocks is None else _indices(blocks), count, ConsoleReporter())
     say(f"dropped so far: {_joined(result.dropped)}; left: {_joined(result.remaining)}; written to {result.output}, weights {result.checksum}")
     emit(json, result.to_json())
 

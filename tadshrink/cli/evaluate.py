@@ -15,6 +15,7 @@ def command(
     checkpoint: options.Checkpoint,
     dataset: options.Dataset,
     split: options.Split = "testing",
+    class_scores: options.ClassScores = None,
     batch_size: options.BatchSize = 8,
     root: options.Root = None,
     device: options.Device = None,
@@ -24,7 +25,7 @@ def command(
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.evaluate import evaluate
 
-    result = evaluate(checkpoint, DatasetChoice(dataset, root), split, batch_size, device, ConsoleReporter()).to_json()
+    result = evaluate(checkpoint, DatasetChoice(dataset, root), split, batch_size, device, ConsoleReporter(), class_scores).to_json()
     print_map(f"{checkpoint} on {split}", result)
     emit(json, result)
 

@@ -17,4 +17,6 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Windows per
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Split = Annotated[str, typer.Option("--split", help="training, heldout (a fixed part of training that is never trained on), validation, "
                                     "testing, or a split of the annotation file.")]
+ClassScores = Annotated[Path | None, typer.Option("--class-scores", metavar="JSON", help="Scores of whole videos by a classifier, which "
+                                                  "name the proposals of a model of one class (ActivityNet).", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]

@@ -15,7 +15,7 @@ EXAMPLE = "tadshrink profile base.pth"
 
 def command(
     checkpoint: options.Checkpoint,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs, after 3 to warm up.")] = 20,
+    runs: Annotated[int | None, typer.Option(min=1, help="Timed runs, after 3 to warm up; without it 20, or what a minute allows.")] = None,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,8 @@ def command(
     dataset: options.Dataset,
     output: options.Output,
     arch: Annotated[str, typer.Option("--arch", metavar="A", help="videomae-nano, videomae-s, videomae-b or videomae-l.")] = "videomae-nano",
+    init: Annotated[Path | None, typer.Option("--init", metavar="W", help="VideoMAE weights (.pth of MCG-NJU or mmaction2) that the backbone "
+                                              "starts from. Default: random weights.", show_default=False)] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 50,
     batch_size: options.BatchSize = 4,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
@@ -25,7 +28,7 @@ def command(
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
-    """Train a baseline detector from random weights.
+    """Train a baseline detector, from random weights or with a pre-trained backbone.
 
     The held-out part of the training split is not trained on. An interrupted training goes on when the command is repeated.
     """
@@ -35,6 +38,6 @@ def command(
     from tadshrink.training.settings import TrainSettings
 
     settings = settings_from(TrainSettings, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
-    result = train(DatasetChoice(dataset, root), output, arch, settings, device, ConsoleReporter())
+    result = train(DatasetChoice(dataset, root), output, arch, settings, device, ConsoleReporter(), init)
     say(f"held-out average mAP {result.heldout['average_map']:.2f}; written to {result.output}, weights {result.checksum}")
     emit(json, result.to_json())

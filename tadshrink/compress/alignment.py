@@ -25,7 +25,8 @@ class AlignSettings(TrainSettings):
     #: Rank of the updates; ``None`` is a quarter of the backbone's width. Alpha equals the rank: the scale is 1.
     rank: int | None = Field(None, gt=0)
     temperature: float = Field(3.5, gt=0)
-    cls_kd: Literal["binary", "softmax"] = "binary"
+    cls_kd: Literal["binary", "softmax", "decoupled"] = "binary"
+    feature_kd: Literal["mse", "relation"] = "mse"
     #: Weights of the losses; 0 switches one off.
     feature_weight: float = Field(1.0, ge=0)
     cls_kd_weight: float = Field(1.0, ge=0)
@@ -78,9 +79,10 @@ class AlignmentLosses:
         blocks, output = run_with_blocks(self.student, inputs, masks)
         head = self.student.rpn_head
         task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
-        kd = class_kd(output.logits(), target.logits(), output.valid(), settings.temperature, settings.cls_kd)
+        kd = class_kd(output.logits(), target.logits(), output.valid(), settings.temperature, settings.cls_kd, task.targets.classes)
         boundary = boundary_kd(output.segments(), target.segments(), task.targets.positive)
-        return {"feature": settings.feature_weight * feature_loss(blocks, lesson.blocks), "cls_kd": settings.cls_kd_weight * kd,
+        feature = feature_loss(blocks, lesson.blocks, settings.feature_kd)
+        return {"feature": settings.feature_weight * feature, "cls_kd": settings.cls_kd_weight * kd,
                 "reg_kd": settings.reg_kd_weight * boundary, "cls": settings.task_weight * task.cls, "reg": settings.task_weight * task.reg}
 
 

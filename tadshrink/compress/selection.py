@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import VideoWindow
-from tadshrink.data.video import FrameStore
-from tadshrink.data.windows import Window, actions_on_grid, clip_to_window
+from tadshrink.data.sources import Source
 from tadshrink.device import Compute
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import Collector, ground_truth, split_videos, window_batches
@@ -132,7 +132,7 @@ def check_metric(name: str) -> None:
 
 
 @torch.inference_mode()
-def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, store: FrameStore, compute: Compute,
+def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, source: Source, compute: Compute,
                 batch_size: int = 8, reporter: Reporter = SILENT) -> Ranking:
     """Score the model without each of its blocks on the videos of ``split`` and rank them, best to drop first.
 
@@ -145,12 +145,12 @@ def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, s
     detector.eval()
     truth = ground_truth(dataset, split)
     scorers = {block: METRICS[metric].scorer(detector, truth) for block in [None, *detector.blocks.indices]}
-    label_windows = _WindowLabels(dataset, split, detector)
-    batches = window_batches(split_videos(dataset, split), detector.config.sampling, store, compute, batch_size, "select", reporter)
+    actions = ActionGrid(dataset, split, source)
+    batches = window_batches(split_videos(dataset, split), source, compute, batch_size, "select", reporter)
     for inputs, masks, windows in batches:
         with compute.autocast():
             features = leave_one_out(detector, inputs, masks)
-            evidence = Evidence(features[None], windows, *label_windows(windows))
+            evidence = Evidence(features[None], windows, *_targets(actions, windows))
             for block, scorer in scorers.items():
                 scorer.add(detector.finish(features[block], masks), evidence)
     return _rank(metric, {block: scorer.result() for block, scorer in scorers.items()})
@@ -167,25 +167,9 @@ def leave_one_out(detector: Detector, inputs: Tensor, masks: Tensor) -> dict[int
     return features
 
 
-class _WindowLabels:
-    """Actions of any window of a split, clipped to it, in grid cells from its start."""
-
-    def __init__(self, dataset: Dataset, split: str, detector: Detector) -> None:
-        self.records = {record.name: record for record in dataset.split(split)}
-        self.sampling = detector.config.sampling
-        self.index = {label: number for number, label in enumerate(dataset.classes)}
-
-    def __call__(self, windows: Sequence[VideoWindow]) -> tuple[list[Tensor], list[Tensor]]:
-        pairs = [self._one(window) for window in windows]
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-    def _one(self, window: VideoWindow) -> tuple[Tensor, Tensor]:
-        record = self.records[window.video]
-        segments = actions_on_grid(record, round(window.fps * window.duration), self.sampling)
-        place = Window(window.start_frame // self.sampling.snippet_stride, self.sampling.window)
-        clipped, share = clip_to_window(segments, place)
-        labels = torch.tensor([self.index[action.label] for action in record.actions], dtype=torch.int64)
-        return torch.from_numpy(clipped[share > 0]), labels[torch.from_numpy(share > 0)]
+def _targets(actions: ActionGrid, windows: Sequence[VideoWindow]) -> tuple[list[Tensor], list[Tensor]]:
+    pairs = [actions.inside(window.video, window.window) for window in windows]
+    return [segments for segments, _ in pairs], [labels for _, labels in pairs]
 
 
 def _rank(metric: str, scores: dict[int | None, float]) -> Ranking:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tadshrink.errors import UserError
 from tadshrink.files import read_json
@@ -25,12 +25,17 @@ class Action:
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One video of an annotation file: its split, its length in seconds and its actions."""
+    """One video of an annotation file: its split, its length in seconds and its actions.
+
+    ``frames`` and ``fps`` are what the file says in "frame" and "fps", if anything; only features need one of them.
+    """
 
     name: str
     subset: str
     duration: float
     actions: tuple[Action, ...]
+    frames: float | None = None
+    fps: float | None = None
 
 
 def read_annotations(path: str | Path) -> list[VideoRecord]:
@@ -59,15 +64,19 @@ def _record(name: str, entry: Any, problems: list[str]) -> VideoRecord | None:
     if not isinstance(subset, str):
         problems.append(f"video {name!r}: 'subset' is missing")
         return None
-    if not _number(duration) or duration <= 0:
+    if not _positive(duration):
         problems.append(f"video {name!r}: 'duration' is {duration!r}, not a positive number of seconds")
+        return None
+    given = {key: entry[key] for key in ("frame", "fps") if entry.get(key) is not None}
+    if wrong := [key for key, value in given.items() if not _positive(value)]:
+        problems.append(f"video {name!r}: {wrong[0]!r} is {given[wrong[0]]!r}, not a positive number")
         return None
     items = entry.get("annotations", [])
     if not isinstance(items, list):
         problems.append(f"video {name!r}: 'annotations' is not a list")
         return None
     actions = [_action(name, number, item, problems) for number, item in enumerate(items)]
-    return VideoRecord(name, subset, float(duration), tuple(action for action in actions if action))
+    return VideoRecord(name, subset, float(duration), tuple(action for action in actions if action), given.get("frame"), given.get("fps"))
 
 
 def _action(name: str, number: int, item: Any, problems: list[str]) -> Action | None:
@@ -83,6 +92,10 @@ def _action(name: str, number: int, item: Any, problems: list[str]) -> Action | 
         problems.append(f"{where}: the segment ends ({segment[1]}) before it starts ({segment[0]})")
         return None
     return Action(float(segment[0]), float(segment[1]), item["label"])
+
+
+def _positive(value: Any) -> TypeGuard[float]:
+    return _number(value) and value > 0
 
 
 def _number(value: Any) -> bool:

@@ -7,54 +7,15 @@ import os
 from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Annotated, Any
-
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tadshrink.data.annotations import VideoRecord, read_annotations
+from tadshrink.data.dataset_config import DatasetConfig, parse_dataset_config
+from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
-from tadshrink.models.config import describe
 
 #: The part of the training split that is used for selection and for the stop rule, and never trained on.
 HELDOUT = "heldout"
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"listed more than once: {', '.join(twice)}")
-    return names
-
-
-class Splits(BaseModel):
-    """Names of the splits in the annotation file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    train: str = "training"
-    validation: str = "validation"
-    test: str = "testing"
-
-
-class DatasetConfig(BaseModel):
-    """A dataset YAML. Paths are relative to ``root``, which is the YAML's own folder unless given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    annotations: str
-    videos: str
-    classes: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=1)
-    #: Labels in the annotation file that are neither trained on nor counted, such as "Ambiguous" in THUMOS-14.
-    ignored_labels: tuple[str, ...] = ()
-    root: str | None = None
-    extension: str = "mp4"
-    splits: Splits = Splits()
-    #: Share of the training videos held out for selection and the stop rule.
-    heldout: float = Field(0.2, gt=0, lt=1)
-    window: int = Field(768, gt=0, description="grid cells per window")
-    frames_per_cell: int = Field(1, gt=0)
-    snippet_stride: int = Field(4, gt=0, description="video frames per grid cell")
-    frame_size: int = Field(160, gt=0)
 
 
 @dataclass(frozen=True)
@@ -69,8 +30,23 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         return self.config.classes
 
-    def video_path(self, record: VideoRecord) -> Path:
-        return self.root / self.config.videos / f"{record.name}.{self.config.extension}"
+    @property
+    def folder(self) -> Path:
+        """Where the files of videos or features are."""
+        return self.root / self.config.folder
+
+    def file(self, record: VideoRecord) -> Path:
+        """The file of a video, or of its features."""
+        return self.folder / f"{record.name}{self.config.suffix}"
+
+    def video(self, record: VideoRecord) -> Video:
+        """A record as sources of windows take it."""
+        return Video(record.name, self.file(record), record.duration, record.frames, record.fps or self.config.fps)
+
+    def of_one_class(self, name: str) -> Dataset:
+        """The same actions, all with this label."""
+        records = tuple(replace(record, actions=tuple(replace(action, label=name) for action in record.actions)) for record in self.records)
+        return replace(self, config=self.config.model_copy(update={"classes": (name,)}), records=records)
 
     def split(self, name: str) -> list[VideoRecord]:
         """Videos of ``train``, ``heldout``, ``validation``, ``test`` or of a split named as in the annotation file.
@@ -126,12 +102,12 @@ def read_dataset_config(dataset: str | Path, root: Path | None = None) -> tuple[
     name = str(dataset)
     if name in builtin_names():
         text = (package_files("tadshrink.data") / "builtin" / f"{name}.yaml").read_text(encoding="utf-8")
-        return _parse(text, name), (root or data_root()) / name
+        return parse_dataset_config(text, name), (root or data_root()) / name
     path = Path(dataset)
     if not path.is_file():
         raise UserError("no such dataset", where=name,
                         fix=f"Give a built-in name ({', '.join(builtin_names())}) or the path of a dataset YAML")
-    config = _parse(read_text(path), path)
+    config = parse_dataset_config(read_text(path), path)
     return config, root or path.parent / Path(config.root or ".").expanduser()
 
 
@@ -164,15 +140,3 @@ def _check_labels(records: list[VideoRecord], config: DatasetConfig, path: Path)
                 raise UserError(f"video {record.name!r}, annotation {number}: label {action.label!r} is not a class of the dataset",
                                 where=path, fix=f"Classes: {', '.join(config.classes)}; others may stand under 'ignored_labels'")
 
-
-def _parse(text: str, where: object) -> DatasetConfig:
-    try:
-        data: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=where, fix="Repair the file") from error
-    if not isinstance(data, dict):
-        raise UserError("not a dataset YAML (a mapping of keys to values)", where=where, fix="See sample_configs/")
-    try:
-        return DatasetConfig.model_validate(data)
-    except ValidationError as error:
-        raise UserError(f"bad dataset configuration: {describe(error)}", where=where, fix="See sample_configs/ for an example") from error

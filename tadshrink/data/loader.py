@@ -9,37 +9,27 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tadshrink.data.annotations import VideoRecord
-from tadshrink.data.augment import augment
+from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.video import FrameStore
-from tadshrink.data.windows import (
-    KEPT_SHARE,
-    Window,
-    actions_on_grid,
-    clip_to_window,
-    frame_indices,
-    grid_cells,
-    random_window,
-    sliding_windows,
-    window_mask,
-)
-from tadshrink.models.config import SamplingConfig
+from tadshrink.data.grids import GRIDS
+from tadshrink.data.sources import Source
+from tadshrink.data.timeline import Video
+from tadshrink.data.windows import Window
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows with their actions: ``inputs`` uint8 ``[B, 1, 3, F, H, W]``, ``masks`` bool ``[B, T]``,
-    and per window ``segments`` ``[n, 2]`` in grid cells and ``labels`` ``[n]``."""
+    """Windows with their actions: ``inputs`` uint8 frames ``[B, 1, 3, F, H, W]`` or float32 features ``[B, C, T]``, ``masks``
+    bool ``[B, T]``, and per window ``segments`` ``[n, 2]`` in grid cells and ``labels`` ``[n]``."""
 
     inputs: Tensor
     masks: Tensor
@@ -49,9 +39,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class VideoWindow:
-    """Where a window of inference comes from; ``start_frame`` in frames of the video."""
+    """Where a window of inference comes from; ``start_frame`` in frames of the video, ``duration`` in seconds."""
 
     video: str
+    window: Window
     start_frame: int
     fps: float
     duration: float
@@ -60,13 +51,13 @@ class VideoWindow:
 class TrainingSet:
     """Random windows over the videos of a split; an epoch draws each video once per window length that it holds."""
 
-    def __init__(self, dataset: Dataset, split: str, sampling: SamplingConfig, store: FrameStore) -> None:
-        self.dataset, self.sampling, self.store = dataset, sampling, store
-        self.labels = {label: index for index, label in enumerate(dataset.classes)}
-        self.samples: list[VideoRecord] = []
+    def __init__(self, dataset: Dataset, split: str, source: Source) -> None:
+        self.source, self.grid = source, GRIDS[source.sampling.mode]
+        self.actions = ActionGrid(dataset, split, source)
+        self.samples: list[Video] = []
         for record in dataset.split(split):
-            cells = grid_cells(store.info(dataset.video_path(record)).frames, sampling)
-            self.samples += [record] * max(1, round(cells / sampling.window))
+            video = dataset.video(record)
+            self.samples += [video] * max(1, round(source.timeline(video).cells / source.sampling.window))
 
     def batches_per_epoch(self, batch_size: int) -> int:
         """The last, smaller batch is left out, unless it is the only one."""
@@ -82,44 +73,42 @@ class TrainingSet:
     def _batch(self, drawn: list[tuple[int, np.random.Generator]], augmented: bool) -> Batch:
         items = [self._sample(self.samples[index], rng, augmented) for index, rng in drawn]
         inputs, masks, segments, labels = zip(*items, strict=True)
-        return Batch(torch.stack(inputs)[:, None], torch.stack(masks), list(segments), list(labels))
+        return Batch(torch.stack(inputs), torch.stack(masks), list(segments), list(labels))
 
-    def _sample(self, record: VideoRecord, rng: np.random.Generator, augmented: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        path = self.dataset.video_path(record)
-        frames = self.store.info(path).frames
-        actions = actions_on_grid(record, frames, self.sampling)
-        window = random_window(actions, grid_cells(frames, self.sampling), self.sampling.window, rng)
-        clipped, share = clip_to_window(actions, window)
-        kept = share >= KEPT_SHARE
-        labels = np.array([self.labels[action.label] for action in record.actions], dtype=np.int64)
-        clip = load_clip(self.store, path, window, self.sampling)
-        return (augment(clip, rng) if augmented else clip, torch.from_numpy(window_mask(window, self.sampling)),
-                torch.from_numpy(clipped[kept]), torch.from_numpy(labels[kept]))
+    def _sample(self, video: Video, rng: np.random.Generator, augmented: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        source = self.source
+        segments, _ = self.actions.of(video.name)
+        window = self.grid.draw(segments, source.timeline(video), source.sampling, source.kept_share, rng)
+        inputs, mask = source.load(video, window)
+        return source.augment(inputs, rng) if augmented else inputs, mask, *self.actions.inside(video.name, window, source.kept_share)
 
 
-def load_clip(store: FrameStore, path: Path, window: Window, sampling: SamplingConfig) -> Tensor:
-    """Frames of one window, uint8 ``[3, F, H, W]``."""
-    frames = store.frames(path, frame_indices(window, store.info(path).frames, sampling))
-    return frames.permute(1, 0, 2, 3)
+def video_windows(video: Video, source: Source) -> list[Window]:
+    """The windows that inference looks at."""
+    return GRIDS[source.sampling.mode].windows(source.timeline(video), source.sampling)
 
 
-def inference_batches(videos: Iterable[tuple[str, Path, float | None]], sampling: SamplingConfig, store: FrameStore,
-                      batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[VideoWindow]]]:
-    """Sliding windows over ``(name, path, duration in seconds or None)``, ``batch_size`` at a time.
+def inference_batches(videos: Iterable[Video], source: Source, batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[VideoWindow]]]:
+    """All windows of some videos, ``batch_size`` at a time; windows of different lengths do not share a batch.
 
     Yields:
-        inputs uint8 ``[B, 1, 3, F, H, W]``, masks bool ``[B, T]`` and where each window comes from.
+        inputs (uint8 frames ``[B, 1, 3, F, H, W]`` or float32 features ``[B, C, T]``), masks bool ``[B, T]`` and where each
+        window comes from.
     """
     def windows() -> Iterator[tuple[Tensor, Tensor, VideoWindow]]:
-        for name, path, duration in videos:
-            info = store.info(path)
-            seconds = info.duration if duration is None else duration
-            for window in sliding_windows(info.frames, sampling):
-                yield (load_clip(store, path, window, sampling), torch.from_numpy(window_mask(window, sampling)),
-                       VideoWindow(name, window.first * sampling.snippet_stride, info.frames / seconds, seconds))
+        for video in videos:
+            line = source.timeline(video)
+            for window in video_windows(video, source):
+                start = window.first * source.sampling.snippet_stride
+                yield *source.load(video, window), VideoWindow(video.name, window, start, line.fps, line.duration)
 
-    return prefetch((torch.stack([item[0] for item in group])[:, None], torch.stack([item[1] for item in group]),
-                     [item[2] for item in group]) for group in grouped(windows(), batch_size))
+    return prefetch((torch.stack([item[0] for item in group]), torch.stack([item[1] for item in group]), [item[2] for item in group])
+                    for same in _alike(windows()) for group in grouped(same, batch_size))
+
+
+def _alike(items: Iterable[tuple[Tensor, Tensor, VideoWindow]]) -> Iterator[Iterator[tuple[Tensor, Tensor, VideoWindow]]]:
+    """Neighbouring items whose masks are of one length."""
+    return (same for _, same in groupby(items, key=lambda item: len(item[1])))
 
 
 def grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -1,72 +1,91 @@
-"""From the head's outputs to detections in seconds: decode windows, convert, merge the windows of a video (OpenTAD)."""
+"""From the head's outputs to detections in seconds: decode windows, NMS, convert, merge the windows of a video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from tadshrink.errors import UserError
+from tadshrink.evaluation.candidates import decode
 from tadshrink.evaluation.detections import Detections
-from tadshrink.evaluation.nms import soft_nms_many
-from tadshrink.models.config import PostprocessConfig, SamplingConfig
+from tadshrink.evaluation.fusion import VideoScores
+from tadshrink.evaluation.nms import nms_many
+from tadshrink.models.config import DetectorConfig, PostprocessConfig, SamplingConfig
+from tadshrink.models.detector import DetectorOutput
+
+Floats = NDArray[np.float32]
 
 
-def decode(
-    cls_logits: Sequence[Tensor],
-    offsets: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    strides: Sequence[int],
-    config: PostprocessConfig,
+class Place(Protocol):
+    """Which part of which video a window is; ``start_frame`` and ``fps`` in frames of the video, ``duration`` in seconds."""
+
+    @property
+    def video(self) -> str: ...
+    @property
+    def start_frame(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def duration(self) -> float: ...
+
+
+def window_detections(
+    output: DetectorOutput, windows: Sequence[Place], config: DetectorConfig, scores: VideoScores | None = None
 ) -> list[Detections]:
-    """Candidates of each window of a batch, in grid cells, before NMS.
+    """Detections in seconds of each window of a batch, for :func:`merge_videos`.
+
+    NMS on the grid, where ``config.postprocess`` puts it there, is done; what is left to do is done when all windows of
+    a video are together.
 
     Args:
-        cls_logits: per level [B, T_l, K], before the sigmoid.
-        offsets: per level [B, T_l, 2], distances to start and end in units of the level's stride, >= 0.
-        masks: per level bool [B, T_l], true where the window has frames.
-        strides: grid cells per point, per level, fine to coarse.
+        windows: one per sample of the batch.
+        scores: of a video-level classifier, which give the class-agnostic proposals of a one-class detector their
+            labels; these are then indices into ``scores.classes``.
 
-    Returns:
-        One per window. K > 1: point-class pairs above ``score_threshold``, the best ``pre_nms_top_k``, by descending
-        score (ties: by point, then class). K = 1: every valid point in order, as class-agnostic proposals.
+    Raises:
+        UserError: ``scores`` with a detector of several classes, or without one of the videos.
     """
-    scores = torch.cat([level.float() for level in cls_logits], dim=1).sigmoid()
-    segments = torch.cat([_segments(*level) for level in zip(offsets, strides, strict=True)], dim=1)
-    valid = torch.cat(list(masks), dim=1)
-    windows = zip(segments, scores, valid, strict=True)
-    return [_select(segment[keep], score[keep], config) for segment, score, keep in windows]
+    postprocess = config.postprocess
+    if scores and len(config.classes) != 1:
+        raise UserError(f"class scores of videos need a detector of one class (proposals), not {len(config.classes)}", where=scores.where,
+                        fix="Leave them out, or give a class-agnostic detector")
+    cells = decode(output.cls_logits, output.offsets, output.masks, output.strides, postprocess)
+    on_grid = postprocess.nms_on == "grid"
+    candidates = nms_many(cells, postprocess) if on_grid else cells
+    found = [to_seconds(part, place.start_frame, config.sampling, place.fps, place.duration)
+             for part, place in zip(candidates, windows, strict=True)]
+    if scores:
+        found = [scores.fuse(part, place.video, postprocess) for part, place in zip(found, windows, strict=True)]
+    return [part.rounded() for part in found] if on_grid and postprocess.rounded else found
 
 
-def _segments(offsets: Tensor, stride: int) -> Tensor:
-    """[B, T, 2] distances to [B, T, 2] segments; points lie at index * stride."""
-    points = torch.arange(offsets.shape[1], device=offsets.device, dtype=torch.float32) * stride
-    reach = offsets.float() * stride
-    return torch.stack([points - reach[..., 0], points + reach[..., 1]], dim=-1)
+def _as_frames(cells: Floats, start_frame: int, sampling: SamplingConfig, fps: float, duration: float) -> Floats:
+    frames = cells * np.float32(sampling.snippet_stride) + np.float32(start_frame) + np.float32(sampling.offset_frames)
+    return frames / np.float32(fps)
 
 
-def _select(segments: Tensor, scores: Tensor, config: PostprocessConfig) -> Detections:
-    """Candidates out of segments [N, 2] and scores [N, K] of one window's valid points."""
-    classes = scores.shape[1]
-    flat = scores.flatten()
-    if classes == 1:
-        chosen = torch.arange(len(flat), device=flat.device)
-    else:
-        above = (flat > config.score_threshold).nonzero()[:, 0]
-        best = torch.sort(flat[above], descending=True, stable=True).indices[: config.pre_nms_top_k]
-        chosen = above[best]
-    found = segments[chosen // classes], flat[chosen], chosen % classes
-    return Detections(*(value.detach().cpu().numpy() for value in found))
+def _as_share(cells: Floats, start_frame: int, sampling: SamplingConfig, fps: float, duration: float) -> Floats:
+    return cells / np.float32(sampling.window) * np.float32(duration)
+
+
+#: ``SamplingConfig.mode`` -> what a grid cell is: so many frames, or a share of the whole video.
+SECONDS: dict[str, Callable[[Floats, int, SamplingConfig, float, float], Floats]] = {
+    "sliding": _as_frames,
+    "whole": _as_frames,
+    "resize": _as_share,
+}
 
 
 def to_seconds(
     detections: Detections, window_start_frame: int, sampling: SamplingConfig, fps: float, duration: float
 ) -> Detections:
     """Grid cells of the window that starts at ``window_start_frame`` to seconds of the video, clipped to its length."""
-    frames = detections.segments * np.float32(sampling.snippet_stride) + np.float32(window_start_frame)
-    return replace(detections, segments=np.clip(frames / np.float32(fps), np.float32(0), np.float32(duration)))
+    seconds = SECONDS[sampling.mode](detections.segments, window_start_frame, sampling, fps, duration)
+    return replace(detections, segments=np.clip(seconds, np.float32(0), np.float32(duration)))
 
 
 def merge_windows(windows: Sequence[Detections], config: PostprocessConfig) -> Detections:
@@ -75,19 +94,23 @@ def merge_windows(windows: Sequence[Detections], config: PostprocessConfig) -> D
 
 
 def merge_videos(videos: Sequence[Sequence[Detections]], config: PostprocessConfig) -> list[Detections]:
-    """Per video: round, concatenate its windows in order, soft NMS within each class, round again.
+    """Per video: round, concatenate its windows in order, NMS, round again; rounding only if ``config.rounded``.
 
-    Doing many videos in one call is much faster than one by one. Equal scores of different classes come in the order
-    in which the classes first appear in the video.
+    Where NMS was done on the grid, the windows are only concatenated. Doing many videos in one call is much faster than
+    one by one. Equal scores of different classes come in the order in which the classes first appear in the video.
     """
-    rounded = [Detections.concatenate(windows).rounded() for windows in videos]
-    names = [_by_appearance(video.labels) for video in rounded]
-    merged = soft_nms_many([replace(video, labels=ids) for video, (_, ids) in zip(rounded, names, strict=True)], config)
-    return [replace(video, labels=labels[video.labels]).rounded()
-            for video, (labels, _) in zip(merged, names, strict=True)]
+    joined = [Detections.concatenate(windows) for windows in videos]
+    if config.nms_on == "grid":
+        return joined
+    if config.rounded:
+        joined = [video.rounded() for video in joined]
+    names = [_by_appearance(video.labels) for video in joined]
+    merged = nms_many([replace(video, labels=ids) for video, (_, ids) in zip(joined, names, strict=True)], config)
+    named = [replace(video, labels=labels[video.labels]) for video, (labels, _) in zip(merged, names, strict=True)]
+    return [video.rounded() for video in named] if config.rounded else named
 
 
-def _by_appearance(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _by_appearance(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Distinct labels by first appearance, and for every element the position of its label in that list."""
     distinct, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     order = np.argsort(first)

@@ -157,7 +157,15 @@ def build_detector(
         UserError: a weight is missing, left over or of another shape.
     """
     detector = Detector(config, dropped)
-    expected = detector.state_dict()
+    if problems := weight_problems(detector.state_dict(), state):
+        fix = "Give the architecture and the dropped blocks that these weights were made with"
+        raise UserError(f"weights do not fit the architecture: {problems}", where=where, fix=fix)
+    detector.load_state_dict(dict(state))
+    return detector.eval()
+
+
+def weight_problems(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """What keeps the names and shapes of ``state`` from being those of ``expected``, as a phrase; empty if nothing does."""
     missing = [key for key in expected if key not in state]
     extra = [key for key in state if key not in expected]
     shapes = [
@@ -166,11 +174,7 @@ def build_detector(
         if key in state and state[key].shape != value.shape
     ]
     named = {"missing": missing, "left over": extra, "of the wrong shape": shapes}
-    if problems := [f"{len(keys)} {name} ({_first(keys)})" for name, keys in named.items() if keys]:
-        fix = "Give the architecture and the dropped blocks that these weights were made with"
-        raise UserError(f"weights do not fit the architecture: {', '.join(problems)}", where=where, fix=fix)
-    detector.load_state_dict(dict(state))
-    return detector.eval()
+    return ", ".join(f"{len(keys)} {name} ({_first(keys)})" for name, keys in named.items() if keys)
 
 
 def _first(keys: list[str], count: int = 3) -> str:

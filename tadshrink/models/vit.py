@@ -28,9 +28,10 @@ def stochastic_depth(branch: Tensor, rate: float, training: bool) -> Tensor:
 
 def sinusoid_table(positions: int, width: int) -> Tensor:
     """Fixed position table [positions, width]: sine on even channels, cosine on odd ones ("VideoMAE")."""
-    channel = torch.arange(width, dtype=torch.float64)
+    # On the CPU even where a detector is only sketched on the meta device: a range there imports torch's compiler (2 s).
+    channel = torch.arange(width, dtype=torch.float64, device="cpu")
     rate = 10000.0 ** (-2.0 * torch.div(channel, 2, rounding_mode="floor") / width)
-    angle = torch.arange(positions, dtype=torch.float64)[:, None] * rate
+    angle = torch.arange(positions, dtype=torch.float64, device="cpu")[:, None] * rate
     return torch.where(channel.long() % 2 == 0, angle.sin(), angle.cos()).float()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from tadshrink.reporting import Advance
 
 _SELF = Path("/proc/self")
 
@@ -67,12 +70,20 @@ def measure_latency(
     device: torch.device | str,
     dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
+    limit: float = math.inf,
+    advance: Advance = lambda count, text: None,
 ) -> Latency:
-    """Time ``runs`` calls after ``warmup`` calls that do not count; CUDA events on a GPU, the wall clock elsewhere."""
-    timer = _timer(torch.device(device))
-    for _ in range(warmup):
-        timer(run)
-    return _latency([timer(run) for _ in range(runs)], device, dtype, input_shape)
+    """Time ``runs`` calls after ``warmup`` calls that do not count; CUDA events on a GPU, the wall clock elsewhere.
+
+    Args:
+        limit: seconds; no call begins that would end after them, but one call is always timed.
+        advance: told about every call.
+    """
+    timer, until = _timer(torch.device(device)), time.perf_counter() + limit
+    _calls(timer, run, warmup, until, advance)
+    times = _calls(timer, run, 1, math.inf, advance)
+    times += _calls(timer, run, runs - 1, until, advance, times[0])
+    return _latency(times, device, dtype, input_shape)
 
 
 def measure_pair(
@@ -115,6 +126,17 @@ def peak_memory(run: Run, device: torch.device | str = "cpu") -> PeakMemory:
     if was_reset:
         return PeakMemory(_high_water(), "resident memory of the process during the call")
     return PeakMemory(_lifetime_peak(), "resident memory of the process since its start")
+
+
+def _calls(timer: Callable[[Run], float], run: Run, count: int, until: float, advance: Advance,
+           lasts: float = 0.0) -> list[float]:
+    """Milliseconds of up to ``count`` calls, while the next will end before ``until`` if it lasts as long as the one before."""
+    times: list[float] = []
+    while len(times) < count and time.perf_counter() + lasts / 1000 < until:
+        lasts = timer(run)
+        times.append(lasts)
+        advance(1, "")
+    return times
 
 
 def _timer(device: torch.device) -> Callable[[Run], float]:

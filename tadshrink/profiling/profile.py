@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from tadshrink.models.config import DetectorConfig, FeatureConfig
 from tadshrink.models.detector import Detector
 from tadshrink.profiling.latency import Latency, PeakMemory, measure_latency, peak_memory
 from tadshrink.profiling.macs import MacsReport, count_macs, parameters
+from tadshrink.reporting import SILENT, Reporter
+
+#: Timed calls, and how long warming up and timing may take (s), where nothing else was asked for.
+RUNS, SECONDS = 20, 60.0
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of one window, batch 1. ``dropped`` are original block indices, ascending."""
+    """The cost of one window, batch 1. ``dropped`` are original block indices, ascending; ``summary`` is the architecture in words."""
 
     params: int
     macs: MacsReport
@@ -28,6 +33,7 @@ class Profile:
     memory: PeakMemory
     architecture: DetectorConfig
     dropped: list[int]
+    summary: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -38,20 +44,24 @@ class Profile:
             "peak_memory": self.memory.bytes,
             "arch": self.architecture.model_dump(mode="json"),
             "dropped": self.dropped,
+            "summary": self.summary,
         }
 
 
-def profile_detector(detector: Detector, runs: int = 20, device: str | None = None, warmup: int = 3) -> Profile:
+def profile_detector(detector: Detector, runs: int | None = None, device: str | None = None, warmup: int = 3,
+                     reporter: Reporter = SILENT) -> Profile:
     """Count and measure one window of noise, in eval mode; the detector is left as it was.
 
     Args:
+        runs: timed calls; None for 20, or as many as fit into a minute.
         device: to measure on, and with the dtype of the other commands there; None chooses as they do.
 
     Raises:
         UserError: ``runs`` is below 1, or there is no such device.
     """
-    if runs < 1 or warmup < 0:
-        raise UserError(f"{runs} runs after {warmup} to warm up measure nothing", fix="Choose at least 1 run")
+    wanted = RUNS if runs is None else runs
+    if wanted < 1 or warmup < 0:
+        raise UserError(f"{wanted} runs after {warmup} to warm up measure nothing", fix="Choose at least 1 run")
     compute = choose_compute(device, detector.config.compute_width)
     inputs, masks = example_window(detector.config)
     macs = count_macs(detector, inputs, masks)
@@ -61,8 +71,14 @@ def profile_detector(detector: Detector, runs: int = 20, device: str | None = No
         def run() -> object:
             return detector(inputs, masks)
 
-        latency = measure_latency(run, warmup, runs, compute.device, compute.dtype_name, inputs.shape)
-        memory = peak_memory(run, compute.device)
+        with reporter.track("profile", 1 + warmup + wanted) as advance:
+            # Beside the memory, this shows how long one call takes, before others are begun.
+            memory = peak_memory(run, compute.device)
+            advance(1, "")
+            latency = measure_latency(run, warmup, wanted, compute.device, compute.dtype_name, inputs.shape,
+                                      SECONDS if runs is None else math.inf, advance)
+    if latency.runs < wanted:
+        reporter.note(f"{latency.runs} timed instead of {wanted}: no more fit into {SECONDS:.0f} s (--runs {wanted} for all)")
     kept = detector.blocks.indices
     dropped = [index for index in range(detector.config.block_count) if index not in kept]
     return Profile(parameters(detector), macs, latency, memory, detector.config, dropped)

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, Lesson, make_student
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import Source, open_source
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage, with_weights
 from tadshrink.stages.inputs import check_splits, data_state
 from tadshrink.training.loop import Resume, Task, fit
 
@@ -25,7 +26,7 @@ class Aligned(Written):
     curve: list[dict[str, float]]
 
 
-def align(checkpoint: Path, teacher: Path, dataset: DatasetChoice, output: Path, settings: AlignSettings | None = None,
+def align(checkpoint: Path | ModelFile, teacher: Path | ModelFile, dataset: DatasetChoice, output: Path, settings: AlignSettings | None = None,
           device: str | None = None, reporter: Reporter = SILENT) -> Aligned:
     """LoRA fine-tuning of ``checkpoint`` against ``teacher`` on the training split without its held-out part.
 
@@ -35,20 +36,20 @@ def align(checkpoint: Path, teacher: Path, dataset: DatasetChoice, output: Path,
         UserError: a teacher that lacks a block of the student or differs in shape, or LoRA that is not merged yet.
     """
     check_output(output)
-    student = open_detector(checkpoint, device, reporter)
-    data = open_dataset(dataset, student.detector.config)
-    store = FrameStore(data.config.frame_size)
-    return align_opened(student, open_detector(teacher, device, reporter), data, dataset, store, output, settings or AlignSettings(), reporter)
+    student, data = open_pair(checkpoint, dataset, device, reporter)
+    source = open_source(data, student.detector.config.sampling)
+    taught_by, _ = open_pair(teacher, dataset, device, reporter)
+    return align_opened(student, taught_by, data, dataset, source, output, settings or AlignSettings(), reporter)
 
 
-def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: DatasetChoice, store: FrameStore, output: Path,
+def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path,
                  settings: AlignSettings, reporter: Reporter = SILENT) -> Aligned:
     """:func:`align` for models and data that are open already; the student's detector is changed."""
     _check_pair(student, teacher)
     check_splits(data, ["train"])
     detector = student.detector
     rank, alpha = make_student(detector, settings)
-    training = TrainingSet(data, "train", detector.config.sampling, store)
+    training = TrainingSet(data, "train", source)
     losses = AlignmentLosses(detector, teacher.detector, settings)
 
     def lessons(epoch: int) -> Iterator[Lesson]:

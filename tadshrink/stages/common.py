@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.format import Checkpoint, record
-from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
-from tadshrink.compress.lora import load_lora, split_lora
+from tadshrink.checkpoint.io import save_checkpoint
+from tadshrink.checkpoint.opening import ModelFile, build_model, read_model
+from tadshrink.compress.lora import split_lora
 from tadshrink.data.datasets import Dataset, load_dataset
 from tadshrink.device import Compute, choose_compute
-from tadshrink.errors import UserError
-from tadshrink.models.config import DetectorConfig
-from tadshrink.models.detector import Detector, build_detector
+from tadshrink.evaluation.fusion import VideoScores
+from tadshrink.models.detector import Detector
 from tadshrink.reporting import Reporter
-
-#: Sampling settings that a dataset must share with the model for its windows to mean the same.
-SHARED_SAMPLING = ("window", "frames_per_cell", "snippet_stride", "frame_size")
+from tadshrink.stages.inputs import as_one_class, check_dataset, named_classes
 
 
 @dataclass(frozen=True)
@@ -54,38 +52,50 @@ class Written:
         return asdict(self)
 
 
-def open_detector(path: Path, device: str | None, reporter: Reporter) -> Opened:
+def open_detector(file: Path | ModelFile, device: str | None, reporter: Reporter) -> Opened:
     """Read a checkpoint and build its detector, LoRA included.
 
     Raises:
         UserError: a file that is not a sound checkpoint, or weights that do not fit its architecture.
     """
-    checkpoint = load_checkpoint(path)
-    config = DetectorConfig.parse(checkpoint.architecture, where=path)
-    detector = build_detector(config, checkpoint.state, tuple(checkpoint.dropped), where=path)
-    if checkpoint.lora:
-        load_lora(detector, checkpoint.lora, where=path)
-    compute = choose_compute(device, config.compute_width)
+    path = file.path if isinstance(file, ModelFile) else file
+    checkpoint = read_model(file, reporter)
+    detector = build_model(checkpoint, where=path)
+    compute = choose_compute(device, detector.config.compute_width)
     reporter.note(compute.reason)
-    return Opened(path, checkpoint, detector.eval().to(compute.device), compute, checkpoint.checksum)
+    return Opened(path, checkpoint, detector.to(compute.device), compute, checkpoint.checksum)
 
 
-def open_dataset(choice: DatasetChoice, config: DetectorConfig) -> Dataset:
-    """Read a dataset and check that it has the model's classes and sampling.
+def open_pair(file: Path | ModelFile, choice: DatasetChoice, device: str | None, reporter: Reporter,
+              scores: VideoScores | None = None) -> tuple[Opened, Dataset]:
+    """A model and a dataset that mean the same to each other, see :func:`fitted`."""
+    opened = open_detector(file, device, reporter)
+    return fitted(opened, load_dataset(choice.name, choice.root), reporter, scores)
+
+
+def fitted(opened: Opened, dataset: Dataset, reporter: Reporter, scores: VideoScores | None = None) -> tuple[Opened, Dataset]:
+    """The model with the dataset's class names if it has none, and the dataset with one class if the model has only one.
+
+    Args:
+        scores: name the proposals of a model of one class, so that the dataset keeps its classes.
 
     Raises:
-        UserError: it cannot be read, or it differs from what the model was trained for.
+        UserError: the dataset differs from what the model was trained for.
     """
-    dataset = load_dataset(choice.name, choice.root)
-    if dataset.classes != config.classes:
-        raise UserError(f"the dataset's classes ({', '.join(dataset.classes)}) are not the model's ({', '.join(config.classes)})",
-                        where=choice.name, fix="Use the dataset that the model was trained on, with its class order")
-    differing = [f"{key} {getattr(dataset.config, key)} (model: {getattr(config.sampling, key)})" for key in SHARED_SAMPLING
-                 if getattr(dataset.config, key) != getattr(config.sampling, key)]
-    if differing:
-        raise UserError(f"sampling differs from the model's: {'; '.join(differing)}", where=choice.name,
-                        fix="Give the dataset YAML the model's values")
-    return dataset
+    where = dataset.config.name
+    if scores is None or len(opened.detector.config.classes) > 1:
+        dataset = as_one_class(dataset, opened.detector.config, reporter)
+        opened = _renamed(opened, named_classes(opened.detector.config, dataset, where, reporter).classes)
+    check_dataset(dataset, opened.detector.config, where, scores)
+    return opened, dataset
+
+
+def _renamed(opened: Opened, classes: tuple[str, ...]) -> Opened:
+    if classes == opened.detector.config.classes:
+        return opened
+    opened.detector.config = opened.detector.config.model_copy(update={"classes": classes})
+    architecture = opened.detector.config.model_dump(mode="json")
+    return replace(opened, checkpoint=replace(opened.checkpoint, architecture=architecture, classes=list(classes)))
 
 
 def save_stage(output: Path, checkpoint: Checkpoint, command: str, arguments: dict[str, Any], parent: str | None,

@@ -1,4 +1,4 @@
-"""``detect``: what happens in video files, and when."""
+"""``detect``: what happens in video files (or in files of features), and when."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadshrink.data.video import FrameStore, probe
+from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.data.sources import file_source
+from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections, to_json
+from tadshrink.evaluation.fusion import VideoScores, read_video_scores
 from tadshrink.evaluation.inference import detect_videos
 from tadshrink.files import check_output, write_json
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Opened, open_detector
+from tadshrink.stages.inputs import check_scores
 
 
 @dataclass(frozen=True)
@@ -30,44 +34,49 @@ class Detected:
         return to_json(self.detections, self.classes)
 
 
-def detect(checkpoint: Path, videos: Sequence[Path], output: Path | None = None, top: int = 100, score_threshold: float = 0.0,
-           device: str | None = None, reporter: Reporter = SILENT) -> Detected:
-    """Detections in each video, and an ActivityNet-style JSON at ``output``. A broken file does not stop the others.
+def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | None = None, top: int = 100, score_threshold: float = 0.0,
+           device: str | None = None, reporter: Reporter = SILENT, fps: float | None = None, class_scores: Path | None = None) -> Detected:
+    """Detections in each video (or file of features), and an ActivityNet-style JSON at ``output``. A broken file does not stop the others.
 
     Args:
         top: most detections per video.
+        fps: frames per second of the videos that features come from.
+        class_scores: file of a video-level classifier that names the proposals of a model of one class.
 
     Raises:
         UserError: the checkpoint cannot be read, or two videos have the same name.
     """
     check_output(output)
     names = _names(videos)
+    scores = None if class_scores is None else read_video_scores(class_scores)
     opened = open_detector(checkpoint, device, reporter)
+    check_scores(opened.detector.config, scores)
     found: dict[str, Detections] = {}
     durations: dict[str, float] = {}
     failed: dict[str, str] = {}
     for name, path in names.items():
         try:
-            durations[name] = probe(path).duration
-            found[name] = _best(_detect_one(opened, name, path, reporter), top, score_threshold)
+            durations[name], everything = _detect_one(opened, Video(name, path, fps=fps), scores, reporter)
+            found[name] = _best(everything, top, score_threshold)
         except UserError as error:
             failed[str(path)] = str(error)
-    result = Detected(opened.detector.config.classes, found, durations, failed)
+    result = Detected(scores.classes if scores else opened.detector.config.classes, found, durations, failed)
     # Where not one video could be read there is nothing to tell, and an older file may hold something.
     if output is not None and found:
         write_json(output, result.to_json())
     return result
 
 
-def _detect_one(opened: Opened, name: str, path: Path, reporter: Reporter) -> Detections:
-    # A store too small to keep anything: frames are decoded window by window, so a long video needs no more memory.
-    store = FrameStore(opened.detector.config.sampling.frame_size, max_bytes=0)
-    return detect_videos(opened.detector, [(name, path, None)], store, opened.compute, name=name, reporter=reporter)[name]
+def _detect_one(opened: Opened, video: Video, scores: VideoScores | None, reporter: Reporter) -> tuple[float, Detections]:
+    """Length in seconds, and all detections."""
+    source = file_source(opened.detector.config, video.path)
+    found = detect_videos(opened.detector, [video], source, opened.compute, name=video.name, reporter=reporter, scores=scores)
+    return source.timeline(video).duration, found[video.name]
 
 
 def _best(detections: Detections, top: int, threshold: float) -> Detections:
-    kept = (detections.scores >= threshold).nonzero()[0][:top]
-    return detections.take(kept)
+    order = (-detections.scores).argsort(kind="stable")
+    return detections.take(order[detections.scores[order] >= threshold][:top])
 
 
 def _names(videos: Sequence[Path]) -> dict[str, Path]:

@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from tadshrink.checkpoint.format import Checkpoint
-from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.checkpoint.opening import ModelFile, read_model
 from tadshrink.errors import UserError
 from tadshrink.models.body import BODIES
 from tadshrink.models.config import DetectorConfig
+from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Written, save_stage
 
 
@@ -25,7 +26,8 @@ class Dropped(Written):
     remaining: list[int]
 
 
-def drop(checkpoint: Path, output: Path, blocks: Sequence[int] | None = None, count: int | None = None) -> Dropped:
+def drop(checkpoint: Path | ModelFile, output: Path, blocks: Sequence[int] | None = None, count: int | None = None,
+         reporter: Reporter = SILENT) -> Dropped:
     """Remove the named blocks (original indices), or the ``count`` best-ranked ones (default 1), and write the rest.
 
     The survivors keep their indices. The ranking goes: it was measured on the model before the drop.
@@ -34,7 +36,7 @@ def drop(checkpoint: Path, output: Path, blocks: Sequence[int] | None = None, co
         UserError: a block that is not there, no ranking to choose by, or no block would be left.
     """
     count = 1 if count is None and blocks is None else count
-    source = load_checkpoint(checkpoint)
+    source = read_model(checkpoint, reporter)
     config = DetectorConfig.parse(source.architecture, where=checkpoint)
     remaining = [index for index in range(config.block_count) if index not in source.dropped]
     chosen = _named(blocks, remaining, checkpoint) if blocks is not None else _ranked(source, remaining, count, checkpoint)
@@ -57,7 +59,7 @@ def _without(state: dict[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, T
     return {name: value for name, value in state.items() if not name.startswith(prefixes)}
 
 
-def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int]:
+def _named(blocks: Sequence[int], remaining: list[int], where: object) -> list[int]:
     if wrong := sorted({index for index in blocks if index not in remaining}):
         raise UserError(f"no block {', '.join(map(str, wrong))}", where=where, fix=f"The remaining blocks are {', '.join(map(str, remaining))}")
     if len(set(blocks)) != len(blocks) or not blocks:
@@ -65,7 +67,7 @@ def _named(blocks: Sequence[int], remaining: list[int], where: Path) -> list[int
     return list(blocks)
 
 
-def _ranked(checkpoint: Checkpoint, remaining: list[int], count: int, where: Path) -> list[int]:
+def _ranked(checkpoint: Checkpoint, remaining: list[int], count: int, where: object) -> list[int]:
     if checkpoint.ranking is None:
         raise UserError("the checkpoint holds no ranking", where=where, fix="Run tadshrink select first, or name blocks with --blocks")
     ranking = [item["block"] for item in checkpoint.ranking["ranking"]]

@@ -2,16 +2,104 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tadshrink.checkpoint.format import digest
+from tadshrink.data.dataset_config import EXTENSION_KEYS
 from tadshrink.data.datasets import Dataset
+from tadshrink.data.sources import feature_channels, model_kind
 from tadshrink.errors import UserError
+from tadshrink.evaluation.fusion import VideoScores
+from tadshrink.models.config import DetectorConfig, FeatureConfig
+from tadshrink.reporting import Reporter
 
 #: Names of missing files that are shown; the rest is counted.
 SHOWN = 3
+#: Class names that stand for "not known": files of other code bases do not have any.
+_PLACEHOLDER = re.compile(r"class \d+")
+
+
+def fit_dataset(config: DetectorConfig, dataset: Dataset) -> DetectorConfig:
+    """An architecture to train on a dataset: with its sampling, and for as many channels as its features have.
+
+    Raises:
+        UserError: it takes videos and the dataset has features, or the reverse.
+    """
+    _check_kind(dataset, config, dataset.config.name)
+    changes: dict[str, Any] = {"sampling": config.sampling.model_copy(update=dataset.config.sampling)}
+    if isinstance(config.backbone, FeatureConfig):
+        changes["backbone"] = FeatureConfig(channels=feature_channels(dataset))
+    return config.model_copy(update=changes)
+
+
+def check_dataset(dataset: Dataset, config: DetectorConfig, where: object, scores: VideoScores | None = None) -> None:
+    """Make sure that windows of the dataset mean to a model what it was trained for.
+
+    Args:
+        scores: name the proposals of a model of one class.
+
+    Raises:
+        UserError: it differs in kind of input, classes, sampling or channels of features.
+    """
+    _check_kind(dataset, config, where)
+    check_scores(config, scores)
+    if scores is not None:
+        _check_score_classes(dataset, scores)
+    elif dataset.classes != config.classes:
+        raise UserError(f"the dataset's classes ({', '.join(dataset.classes)}) are not the model's ({', '.join(config.classes)})",
+                        where=where, fix="Use the dataset that the model was trained on, with its class order")
+    ours, model = dataset.config.sampling, config.sampling
+    if differing := [f"{key} {value} (model: {getattr(model, key)})" for key, value in ours.items() if value != getattr(model, key)]:
+        raise UserError(f"sampling differs from the model's: {'; '.join(differing)}", where=where,
+                        fix="Give the dataset YAML the model's values")
+    if isinstance(config.backbone, FeatureConfig) and (channels := feature_channels(dataset)) != config.backbone.channels:
+        raise UserError(f"the features have {channels} channels, and the model takes {config.backbone.channels}", where=where,
+                        fix="Give the features that the model was trained on; 'transposed' in the dataset YAML swaps time and channels")
+
+
+def check_scores(config: DetectorConfig, scores: VideoScores | None) -> None:
+    """Raise a :class:`UserError` if class scores are given for a model that tells classes apart itself."""
+    if scores is not None and len(config.classes) > 1:
+        raise UserError(f"class scores are for models of one class, and this one tells {len(config.classes)} apart", where=scores.where,
+                        fix="Leave out the class scores")
+
+
+def _check_score_classes(dataset: Dataset, scores: VideoScores) -> None:
+    if missing := [name for name in dataset.classes if name not in scores.classes]:
+        raise UserError(f"no scores for {len(missing)} of the dataset's classes ({', '.join(missing[:SHOWN])})", where=scores.where,
+                        fix="Give scores of all classes, by the dataset's names")
+
+
+def _check_kind(dataset: Dataset, config: DetectorConfig, where: object) -> None:
+    if dataset.config.kind != (kind := model_kind(config)):
+        raise UserError(f"the dataset has {dataset.config.kind}, and the model takes {kind}", where=where,
+                        fix=f"Give a dataset YAML with {kind!r}, or another model")
+
+
+def as_one_class(dataset: Dataset, config: DetectorConfig, reporter: Reporter) -> Dataset:
+    """The dataset with all its actions as one class, if the model proposes actions without telling them apart; else as it is."""
+    if len(config.classes) > 1 or len(dataset.classes) == 1:
+        return dataset
+    reporter.note(f"the model has one class: the {len(dataset.classes)} classes of dataset {dataset.config.name!r} count as one")
+    return dataset.of_one_class(config.classes[0])
+
+
+def named_classes(config: DetectorConfig, dataset: Dataset, where: object, reporter: Reporter) -> DetectorConfig:
+    """``config`` with the dataset's class names, if its own are placeholders ("class 0", "class 1", ...); else as it is.
+
+    Raises:
+        UserError: they are placeholders for another number of classes.
+    """
+    if dataset.classes == config.classes or not all(map(_PLACEHOLDER.fullmatch, config.classes)):
+        return config
+    if len(dataset.classes) != len(config.classes):
+        raise UserError(f"the dataset has {len(dataset.classes)} classes, and the model {len(config.classes)} without names", where=where,
+                        fix="Use the dataset that the model was trained on, with its class order")
+    reporter.note(f"the model has no class names: those of dataset {dataset.config.name!r} are taken, in their order")
+    return config.model_copy(update={"classes": dataset.classes})
 
 
 def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
@@ -20,21 +108,21 @@ def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
     Raises:
         UserError: the first split with such a problem.
     """
+    kind = dataset.config.kind
     for split in splits:
         records = dataset.split(split)
         if not any(record.actions for record in records):
             raise UserError(f"split {split!r} has {len(records)} videos and not one action", where=dataset.root / dataset.config.annotations,
                             fix="Use a split with annotated actions")
-        missing = [record.name for record in records if not dataset.video_path(record).is_file()]
+        missing = [record.name for record in records if not dataset.file(record).is_file()]
         if missing:
             names = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
-            raise UserError(f"{len(missing)} of the {len(records)} videos of split {split!r} are not here ({names})",
-                            where=dataset.root / dataset.config.videos,
-                            fix="Correct 'videos' or 'extension' in the dataset YAML, or take them out of the annotations")
+            raise UserError(f"{len(missing)} of the {len(records)} {kind} of split {split!r} are not here ({names})", where=dataset.folder,
+                            fix=f"Correct {kind!r} or {EXTENSION_KEYS[kind]!r} in the dataset YAML, or take them out of the annotations")
 
 
 def data_state(dataset: Dataset) -> dict[str, Any]:
-    """What changes when the dataset does: its configuration, and digests of its annotations and of the sizes of its videos."""
-    sizes = [(record.name, path.stat().st_size if (path := dataset.video_path(record)).is_file() else None) for record in dataset.records]
+    """What changes when the dataset does: its configuration, and digests of its annotations and of the sizes of its files."""
+    sizes = [(record.name, path.stat().st_size if (path := dataset.file(record)).is_file() else None) for record in dataset.records]
     records = [{**asdict(record), "actions": [asdict(action) for action in record.actions]} for record in dataset.records]
-    return {"config": dataset.config.model_dump(mode="json"), "annotations": digest(records)[:16], "videos": digest(sizes)[:16]}
+    return {"config": dataset.config.model_dump(mode="json"), "annotations": digest(records)[:16], dataset.config.kind: digest(sizes)[:16]}

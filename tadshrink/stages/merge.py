@@ -8,16 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.lora import merged_copy
-from tadshrink.data.datasets import HELDOUT
+from tadshrink.data.datasets import HELDOUT, load_dataset
 from tadshrink.data.loader import inference_batches
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
 from tadshrink.files import check_output
 from tadshrink.models.detector import Detector, DetectorOutput
+from tadshrink.profiling.profile import example_window
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage, with_weights
+from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, save_stage, with_weights
 
 #: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
 TOLERANCE = 1e-4
@@ -32,29 +34,32 @@ class Merged(Written):
     max_difference: float
 
 
-def merge(checkpoint: Path, output: Path, dataset: DatasetChoice | None = None, tolerance: float = TOLERANCE, device: str | None = None,
-          reporter: Reporter = SILENT) -> Merged:
+def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | None = None, tolerance: float = TOLERANCE,
+          device: str | None = None, reporter: Reporter = SILENT) -> Merged:
     """Fold LoRA into a copy of the weights, compare outputs on real windows, and write the copy if they agree.
 
     Args:
-        dataset: where the windows come from; by default the dataset of the last ``align`` in the checkpoint's history.
+        dataset: where the windows come from; by default the dataset of the last ``align`` in the checkpoint's history. Where there
+            is none, as in files of other code bases, the outputs are compared on one window of noise.
 
     Raises:
-        UserError: there is no LoRA to merge, no dataset is known, or the outputs differ by more than ``tolerance``.
+        UserError: there is no LoRA to merge, or the outputs differ by more than ``tolerance``.
     """
     check_output(output)
     opened = open_detector(checkpoint, device, reporter)
     if not opened.checkpoint.lora:
-        raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only the output of tadshrink align needs merging")
+        raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only what alignment wrote needs merging")
     choice = dataset or _last_dataset(opened)
     merged = merged_copy(opened.detector)
-    difference = largest_difference(opened.detector, merged, *_windows(opened, choice))
-    reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on windows of {choice.name}")
+    inputs, masks = example_window(opened.detector.config) if choice is None else _windows(opened, choice)
+    difference = largest_difference(opened.detector, merged, inputs.to(opened.compute.device), masks.to(opened.compute.device))
+    seen = f"windows of {choice.name}" if choice else "a window of noise, as no dataset is known (--dataset)"
+    reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on {seen}")
     if not difference <= tolerance:
         raise UserError(f"the merged model's outputs differ by {difference:.2e}, above the tolerance {tolerance:g}: nothing was written",
                         where=checkpoint, fix="Raise --tolerance if this is acceptable")
     plain = with_weights(replace(opened.checkpoint, lora=None), merged)
-    arguments = {**choice.arguments(), "tolerance": tolerance}
+    arguments = {**(choice.arguments() if choice else {}), "tolerance": tolerance}
     written = save_stage(output, plain, "merge", arguments, opened.checksum, {"max_difference": difference})
     return Merged(written.output, written.checksum, difference)
 
@@ -73,14 +78,15 @@ def _outputs(output: DetectorOutput) -> tuple[Tensor, Tensor]:
 
 def _windows(opened: Opened, choice: DatasetChoice) -> tuple[Tensor, Tensor]:
     """Inputs and masks of the first :data:`WINDOWS` held-out windows."""
-    data, sampling = open_dataset(choice, opened.detector.config), opened.detector.config.sampling
-    inputs, masks, _ = next(inference_batches(split_videos(data, HELDOUT), sampling, FrameStore(sampling.frame_size), WINDOWS))
-    return inputs.to(opened.compute.device), masks.to(opened.compute.device)
+    opened, data = fitted(opened, load_dataset(choice.name, choice.root), SILENT)
+    source = open_source(data, opened.detector.config.sampling)
+    inputs, masks, _ = next(inference_batches(split_videos(data, HELDOUT), source, WINDOWS))
+    return inputs, masks
 
 
-def _last_dataset(opened: Opened) -> DatasetChoice:
+def _last_dataset(opened: Opened) -> DatasetChoice | None:
     for entry in reversed(opened.checkpoint.history):
         if entry["command"] == "align":
             arguments = entry["arguments"]
             return DatasetChoice(arguments["dataset"], Path(arguments["root"]) if arguments["root"] else None)
-    raise UserError("the checkpoint does not say which dataset it was aligned on", where=opened.path, fix="Give --dataset")
+    return None

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.selection import Ranking, check_metric, rank_blocks
 from tadshrink.data.datasets import HELDOUT, Dataset
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import Source, open_source
 from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_dataset, open_detector, save_stage
+from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,21 @@ class Selected(Written):
         return {"output": self.output, "checksum": self.checksum, **self.ranking.to_json(), "seconds": self.seconds}
 
 
-def select(checkpoint: Path, dataset: DatasetChoice, output: Path, metric: str = "map", split: str = HELDOUT, batch_size: int = 8,
+def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, metric: str = "map", split: str = HELDOUT, batch_size: int = 8,
            device: str | None = None, reporter: Reporter = SILENT) -> Selected:
     """Score the model without each remaining block on ``split`` and store the ranking in a copy of the checkpoint."""
     check_output(output)
     check_metric(metric)
-    opened = open_detector(checkpoint, device, reporter)
-    data = open_dataset(dataset, opened.detector.config)
-    return select_opened(opened, data, dataset, FrameStore(data.config.frame_size), output, metric, split, batch_size, reporter)
+    opened, data = open_pair(checkpoint, dataset, device, reporter)
+    source = open_source(data, opened.detector.config.sampling)
+    return select_opened(opened, data, dataset, source, output, metric, split, batch_size, reporter)
 
 
-def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, store: FrameStore, output: Path, metric: str = "map",
+def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path, metric: str = "map",
                   split: str = HELDOUT, batch_size: int = 8, reporter: Reporter = SILENT) -> Selected:
     """:func:`select` for a detector and data that are open already."""
     started = time.perf_counter()
-    ranking = rank_blocks(opened.detector, data, split, metric, store, opened.compute, batch_size, reporter)
+    ranking = rank_blocks(opened.detector, data, split, metric, source, opened.compute, batch_size, reporter)
     seconds = time.perf_counter() - started
     ranked = replace(opened.checkpoint, ranking=ranking.to_json())
     arguments = {**dataset.arguments(), "metric": metric, "split": split}

@@ -8,20 +8,22 @@ from typing import Any
 
 import torch
 
-from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.foreign.videomae import load_videomae
+from tadshrink.checkpoint.format import Checkpoint, weights_checksum
 from tadshrink.data.datasets import HELDOUT, Dataset, load_dataset
 from tadshrink.data.loader import Batch, TrainingSet
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import open_source
 from tadshrink.device import choose_compute
+from tadshrink.errors import UserError
 from tadshrink.files import check_output
-from tadshrink.models.config import DetectorConfig
-from tadshrink.models.detector import Detector
+from tadshrink.models.config import BackboneConfig, DetectorConfig
+from tadshrink.models.detector import Detector, weight_problems
 from tadshrink.models.losses import detection_losses
 from tadshrink.models.presets import preset
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import SHARED_SAMPLING, DatasetChoice, Opened, Written, save_stage
+from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
-from tadshrink.stages.inputs import check_splits, data_state
+from tadshrink.stages.inputs import check_splits, data_state, fit_dataset
 from tadshrink.training.loop import Resume, Task, fit
 from tadshrink.training.settings import TrainSettings
 
@@ -35,10 +37,16 @@ class Trained(Written):
 
 
 def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", settings: TrainSettings | None = None,
-          device: str | None = None, reporter: Reporter = SILENT) -> Trained:
-    """Train a detector from random weights on the training split (without its held-out part) and write it to ``output``.
+          device: str | None = None, reporter: Reporter = SILENT, init: Path | None = None) -> Trained:
+    """Train a detector on the training split (without its held-out part) and write it to ``output``.
 
     The state after each epoch is kept beside the output until it is written, so that the same call resumes.
+
+    Args:
+        init: VideoMAE weights that the backbone starts from; by default all weights are random.
+
+    Raises:
+        UserError: unreadable input, or weights of another architecture.
     """
     settings = settings or TrainSettings()
     check_output(output)
@@ -48,16 +56,18 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     compute = choose_compute(device, config.compute_width)
     reporter.note(compute.reason)
     torch.manual_seed(settings.seed)
-    detector = Detector(config).to(compute.device)
-    store = FrameStore(config.sampling.frame_size)
-    task = train_task(detector, TrainingSet(data, "train", config.sampling, store), settings)
-    arguments = {**dataset.arguments(), "arch": arch, **settings.model_dump()}
+    detector = Detector(config)
+    start = initialise_backbone(detector, init, reporter)
+    detector = detector.to(compute.device)
+    source = open_source(data, config.sampling)
+    task = train_task(detector, TrainingSet(data, "train", source), settings)
+    arguments = {**dataset.arguments(), "arch": arch, **start, **settings.model_dump()}
     fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data)}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, compute, resume, "train", reporter)
     checkpoint = Checkpoint(config.model_dump(mode="json"), detector.state_dict(), list(config.classes))
     opened = Opened(output, checkpoint, detector.eval(), compute, "")
-    heldout = evaluate_detector(opened, data, HELDOUT, store, reporter=reporter).to_json()
+    heldout = evaluate_detector(opened, data, HELDOUT, source, reporter=reporter).to_json()
     written = save_stage(output, checkpoint, "train", arguments, None, {"heldout": heldout, "curve": curve})
     resume.path.unlink(missing_ok=True)
     return Trained(written.output, written.checksum, curve, heldout)
@@ -65,9 +75,26 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
 
 def config_for(arch: str, dataset: Dataset) -> DetectorConfig:
     """A preset with the dataset's classes and sampling."""
-    config = preset(arch, dataset.classes)
-    sampling = {key: getattr(dataset.config, key) for key in SHARED_SAMPLING}
-    return config.model_copy(update={"sampling": config.sampling.model_copy(update=sampling)})
+    return fit_dataset(preset(arch, dataset.classes), dataset)
+
+
+def initialise_backbone(detector: Detector, init: Path | None, reporter: Reporter) -> dict[str, str]:
+    """Put VideoMAE weights into the backbone; returns what is recorded of them: the file, and a checksum of its weights.
+
+    Raises:
+        UserError: they cannot be read, or are those of another architecture.
+    """
+    if init is None:
+        return {}
+    if not isinstance(detector.config.backbone, BackboneConfig):
+        raise UserError("a detector on features has no backbone to start from VideoMAE weights", where=init, fix="Leave out --init")
+    state = load_videomae(init, detector.config.backbone.chunk_frames, reporter).state
+    vit = detector.backbone.vit
+    expected = {name: value for name, value in vit.state_dict().items() if ".adapter." not in name}
+    if problems := weight_problems(expected, state):
+        raise UserError(f"not the weights of {detector.config.name}: {problems}", where=init, fix="Choose --arch by the size of the weights")
+    vit.load_state_dict(state, strict=False)
+    return {"init": str(init), "init_checksum": weights_checksum(state, None)}
 
 
 def train_task(detector: Detector, data: TrainingSet, settings: TrainSettings) -> Task:

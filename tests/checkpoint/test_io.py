@@ -26,7 +26,7 @@ from tadshrink.models.presets import preset
 
 def example(**changes: Any) -> Checkpoint:
     fields: dict[str, Any] = {
-        "architecture": {"name": "toy", "backbone": {"depth": 3}},
+        "architecture": preset("videomae-nano", ["run", "jump"]).model_dump(mode="json"),
         "state": {
             "weight": torch.randn(4, 3, generator=torch.Generator().manual_seed(0)),
             "half": torch.tensor([[0.5, -0.0]], dtype=torch.bfloat16),
@@ -231,15 +231,14 @@ def zip_of(name: str) -> bytes:
         (bytes_of({"a": torch.ones(99)}, _use_new_zipfile_serialization=False)[:-30], "damaged, incomplete or "),
         (bytes_of({"a": np.float64(1)}), "refused: it asks to run numpy._core.multiarray.scalar, or is damaged; not"),
         (bytes_of(nn.Linear(1, 1)), "refused: it asks to run torch.nn.modules.linear.Linear, or is damaged; nothing"),
-        (bytes_of({"epoch": 1, "state_dict": {}, "optimizer": {}}),
-         "a torch file with top-level keys epoch, state_dict, optimizer; this version reads only tadshrink checkpoint"),
-        (bytes_of({"state_dict": {}}, _use_new_zipfile_serialization=False), "a torch file with top-level keys state_"),
-        (bytes_of({str(key): 1 for key in range(9)}), "a torch file with top-level keys 0, 1, 2, 3, 4, and 4 more; "),
-        (bytes_of({"a\x1b[2J\ud800": 1}), r"a torch file with top-level keys a\x1b[2J\ud800; "),
-        (bytes_of({}), "a torch file with nothing in it; "),
-        (bytes_of([1]), "a torch file with a list in it; "),
-        (bytes_of(torch.ones(1)), "a torch file with a Tensor in it; "),
-        (bytes_of({"format": ["x"]}), "a torch file with top-level keys format; "),
+        (bytes_of({"epoch": 1, "state_dict": {}, "optimizer": {}}), "state_dict is empty, not a dictionary of weights. "),
+        (bytes_of({"state_dict": 3}, _use_new_zipfile_serialization=False), "state_dict is int, not a dictionary of weights"),
+        (bytes_of({str(key): 1 for key in range(9)}), "a torch file with top-level keys 0, 1, 2, 3, 4, and 4 more: no weights"),
+        (bytes_of({"a\x1b[2J\ud800": 1}), r"a torch file with top-level keys a\x1b[2J\ud800: no weights found"),
+        (bytes_of({}), "a torch file with nothing in it: no weights found"),
+        (bytes_of([1]), "a torch file with a list in it, not a checkpoint"),
+        (bytes_of(torch.ones(1)), "a torch file with a Tensor in it, not a checkpoint"),
+        (bytes_of({"format": ["x"]}), "a torch file with top-level keys format: no weights found"),
         (bytes_of({"format": "tadshrink-training-state"}), "a tadshrink training-state file, not a checkpoint. "),
         (bytes_of({"format": "tadshrink-checkpoint"}), "format version or checksum is missing or wrong. "),
         (bytes_of({"format": "tadshrink-checkpoint", "format_version": 2}),
@@ -293,6 +292,13 @@ def test_content_that_has_no_checksum_is_damaged(tmp_path: Path) -> None:
     for ranking in (endless, {"w": torch.zeros(2).to_sparse()}, {"w": torch.zeros(2, device="meta")}):
         torch.save(stored(tmp_path) | {"ranking": ranking}, tmp_path / "a.pth")
         assert refusal(tmp_path / "a.pth").startswith("damaged")
+
+
+@pytest.mark.parametrize("value", [{"epoch": 1}, [1], {"format": ["x"]}])
+def test_what_tadshrink_did_not_write_is_no_payload(tmp_path: Path, value: Any) -> None:
+    torch.save(value, tmp_path / "a.pth")
+    line = refusal(tmp_path / "a.pth", lambda path: load_payload(path, "training-state"))
+    assert "this version reads only tadshrink training-state files" in line
 
 
 def test_a_payload_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ KEYS = {
     "data": {"output", "videos", "seed"},
     "train": WRITTEN | {"curve", "heldout"},
     "eval": EVAL,
-    "profile": {"params", "macs", "latency_ms", "peak_memory", "arch", "dropped"},
+    "profile": {"params", "macs", "latency_ms", "peak_memory", "arch", "dropped", "summary"},
     "select": WRITTEN | {"metric", "baseline", "ranking", "seconds"},
     "drop": WRITTEN | {"dropped", "remaining"},
     "align": WRITTEN | {"curve"},
     "merge": WRITTEN | {"max_difference"},
     "detect": {"version", "results"},
+    "export": {"checksum", "written"},
     "run": WRITTEN | {"baseline", "final", "steps", "stopped_because", "work_dir"},
 }
 TABLES = {"eval": "Average AP per class", "profile": "MACs of one window", "select": "best to drop first", "detect": "testing_0000",
@@ -51,6 +52,7 @@ def outcomes(tiny, folder: Path, process: Callable[..., Any]) -> dict[str, Any]:
         "align": ("align", path["drop"], "--teacher", base, *data, *epochs, "-o", path["align"]),
         "merge": ("merge", path["align"], "-o", path["merge"]),
         "detect": ("detect", base, tiny.video(), "--score-threshold", 0, "-o", folder / "found.json", "--plot", folder / "found.png"),
+        "export": ("export", base, "--opentad", path["export"]),
         "run": ("run", base, *data, "--target", 1, "--metric", "mse", "--tolerance", 100, *epochs, "--work-dir", folder / "work"),
     }
     by_hand = ("select", "drop", "align", "merge")

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, make_student, run_with_blocks
 from tadshrink.data.loader import Batch, TrainingSet
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import open_source
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.models.losses import detection_losses
 
@@ -15,7 +15,7 @@ NAMES = ["feature", "cls_kd", "reg_kd", "cls", "reg"]
 
 @pytest.fixture(scope="module")
 def batch(tiny) -> Batch:
-    return next(TrainingSet(tiny.data, "train", tiny.config.sampling, FrameStore(32)).epoch(0, 4, 0))
+    return next(TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling)).epoch(0, 4, 0))
 
 
 def detector(tiny, dropped: tuple[int, ...] = (), drop_path: float = 0.0) -> Detector:

@@ -12,6 +12,8 @@ from torch import Tensor
 from tadshrink.compress.losses import CLASS_KD, binary_kl, boundary_kd, class_kd, feature_loss, masked_mean, softmax_kl
 
 GOLDEN = Path(__file__).parent / "golden"
+#: For the kinds that do not look at the true classes.
+NO_CLASSES = torch.zeros(0)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +35,27 @@ def gradient_norm(loss: Tensor, wrt: Tensor) -> float:
 def test_softmax_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict], temperature: float) -> None:
     inputs, values = golden
     student = inputs["student_logits"].clone().requires_grad_()
-    loss = class_kd(student[None], inputs["teacher_logits"][None], everywhere(student[None]), temperature, "softmax")
+    loss = class_kd(student[None], inputs["teacher_logits"][None], everywhere(student[None]), temperature, "softmax", NO_CLASSES)
     assert loss.item() == pytest.approx(values[f"kl_T{temperature}"]["value"], rel=1e-5)
     assert gradient_norm(loss, student) == pytest.approx(values[f"kl_T{temperature}"]["grad_l2_wrt_first_input"], rel=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.5, 4.0])
+def test_decoupled_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict], temperature: float) -> None:
+    inputs, values = golden
+    student = inputs["student_logits"].clone().requires_grad_()
+    teacher, classes = inputs["teacher_logits"][None], inputs["cls_target"][None]
+    loss = class_kd(student[None], teacher, everywhere(student[None]), temperature, "decoupled", classes)
+    assert loss.item() == pytest.approx(values[f"dkd_T{temperature}"]["value"], rel=1e-5)
+    assert gradient_norm(loss, student) == pytest.approx(values[f"dkd_T{temperature}"]["grad_l2_wrt_first_input"], rel=1e-4)
+
+
+def test_relations_between_tokens_are_the_published_ones(golden: tuple[dict[str, Tensor], dict]) -> None:
+    inputs, values = golden
+    student = inputs["student_feature"].clone().requires_grad_()
+    loss = feature_loss({0: student}, {0: inputs["teacher_feature"]}, "relation")
+    assert loss.item() == pytest.approx(values["feature_relation"]["value"], rel=1e-5)
+    assert gradient_norm(loss, student) == pytest.approx(values["feature_relation"]["grad_l2_wrt_first_input"], rel=1e-4)
 
 
 def test_boundary_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict]) -> None:
@@ -71,24 +91,24 @@ def test_binary_distillation_by_hand() -> None:
     teacher, student = 0.75, 0.5
     want = teacher * math.log(teacher / student) + (1 - teacher) * math.log((1 - teacher) / (1 - student))
     logit = math.log(teacher / (1 - teacher))
-    assert binary_kl(torch.tensor([[0.0]]), torch.tensor([[logit]])).item() == pytest.approx(want, rel=1e-5)
+    assert binary_kl(torch.tensor([[0.0]]), torch.tensor([[logit]]), NO_CLASSES).item() == pytest.approx(want, rel=1e-5)
     # Summed over classes.
-    assert binary_kl(torch.tensor([0.0, 0.0]), torch.tensor([logit, logit])).item() == pytest.approx(2 * want, rel=1e-5)
+    assert binary_kl(torch.tensor([0.0, 0.0]), torch.tensor([logit, logit]), NO_CLASSES).item() == pytest.approx(2 * want, rel=1e-5)
 
 
 def test_softmax_distillation_by_hand() -> None:
     student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
     want = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
-    assert softmax_kl(student, teacher).item() == pytest.approx(want, rel=1e-5)
+    assert softmax_kl(student, teacher, NO_CLASSES).item() == pytest.approx(want, rel=1e-5)
 
 
 def test_with_one_class_only_the_binary_form_says_something(golden: tuple[dict[str, Tensor], dict]) -> None:
     inputs, values = golden
     student, teacher = inputs["student_logits"][None, :, :1].clone().requires_grad_(), inputs["teacher_logits"][None, :, :1]
-    published = class_kd(student, teacher, everywhere(student), 3.5, "softmax")
+    published = class_kd(student, teacher, everywhere(student), 3.5, "softmax", NO_CLASSES)
     assert published.item() == values["kl_T3.5_one_class"]["value"] == 0
     assert gradient_norm(published, student) == 0
-    ours = class_kd(student, teacher, everywhere(student), 3.5, "binary")
+    ours = class_kd(student, teacher, everywhere(student), 3.5, "binary", NO_CLASSES)
     assert ours.item() > 0
     assert gradient_norm(ours, student) > 0
 
@@ -96,25 +116,35 @@ def test_with_one_class_only_the_binary_form_says_something(golden: tuple[dict[s
 @pytest.mark.parametrize("kind", CLASS_KD)
 def test_class_distillation_is_zero_for_equal_scores_and_positive_for_others(kind: str) -> None:
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)) * 30
-    assert class_kd(logits, logits, everywhere(logits), 2.0, kind).item() == pytest.approx(0, abs=1e-4)
-    assert class_kd(logits, logits.flip(-1), everywhere(logits), 2.0, kind).item() > 1
+    classes = torch.eye(3).expand(2, 3, 3)[:, [0, 1, 2, 0, 1]]
+    assert class_kd(logits, logits, everywhere(logits), 2.0, kind, classes).item() == pytest.approx(0, abs=1e-4)
+    assert class_kd(logits, logits.flip(-1), everywhere(logits), 2.0, kind, classes).item() > 1
 
 
 @pytest.mark.parametrize("kind", CLASS_KD)
 def test_class_distillation_looks_at_valid_points_only(kind: str) -> None:
     student, teacher = torch.randn(2, 1, 4, 3, generator=torch.Generator().manual_seed(0))
     valid = torch.tensor([[True, True, False, False]])
-    loss = class_kd(student, teacher, valid, 2.0, kind)
-    assert loss.item() == pytest.approx(class_kd(student[:, :2], teacher[:, :2], valid[:, :2], 2.0, kind).item())
-    assert class_kd(student, teacher, torch.zeros_like(valid), 2.0, kind).item() == 0
+    classes = torch.tensor([[[1.0, 0, 0], [0, 1, 1], [0, 0, 1], [0, 1, 0]]])
+    loss = class_kd(student, teacher, valid, 2.0, kind, classes)
+    assert loss.item() == pytest.approx(class_kd(student[:, :2], teacher[:, :2], valid[:, :2], 2.0, kind, classes[:, :2]).item())
+    assert class_kd(student, teacher, torch.zeros_like(valid), 2.0, kind, classes).item() == 0
+
+
+def test_points_of_no_class_are_left_out_by_decoupled_distillation_alone() -> None:
+    student, teacher = torch.randn(2, 1, 1, 3, generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros(1, 1, 3)
+    assert class_kd(student, teacher, everywhere(student), 2.0, "decoupled", nothing).item() == 0
+    assert class_kd(student, teacher, everywhere(student), 2.0, "softmax", nothing).item() > 0
 
 
 def test_class_distillation_of_bfloat16_scores_is_computed_in_float32() -> None:
     student = torch.randn(1, 50, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
     teacher = (student.float() + 0.02).bfloat16()
-    loss = class_kd(student, teacher, everywhere(student), 3.5, "binary")
+    loss = class_kd(student, teacher, everywhere(student), 3.5, "binary", NO_CLASSES)
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(class_kd(student.double(), teacher.double(), everywhere(student), 3.5, "binary").item(), rel=1e-2)
+    exact = class_kd(student.double(), teacher.double(), everywhere(student), 3.5, "binary", NO_CLASSES)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-2)
     assert loss.item() > 0
 
 

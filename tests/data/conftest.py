@@ -81,3 +81,24 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text("name: toy\nannotations: annotations.json\nvideos: videos\nclasses: [jump, run]\nheldout: 0.2\n"
                     "window: 8\nframes_per_cell: 2\nsnippet_stride: 2\nframe_size: 16\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def feature_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset YAML with the actions of :func:`toy` and features of 2 channels: feature t of video n is (t, 100 + n).
+
+    4 s at 12 frames per second, every 2 frames from the centre of the first 4: 23 features.
+    """
+    root = tmp_path_factory.mktemp("features")
+    (root / "features").mkdir()
+    database = {}
+    for number, (name, split, actions) in enumerate(TOY):
+        values = np.stack([np.arange(23), np.full(23, 100 + number)], axis=1).astype(np.float16)
+        np.save(root / "features" / f"{name}.npy", values)
+        items = [{"segment": [start, end], "label": label} for start, end, label in actions]
+        database[name] = {"subset": split, "duration": 4.0, "annotations": items}
+    (root / "annotations.json").write_text(json.dumps({"database": database}))
+    path = root / "toy.yaml"
+    path.write_text("name: toy\nannotations: annotations.json\nfeatures: features\nclasses: [jump, run]\nheldout: 0.2\n"
+                    "fps: 12\nmode: whole\nwindow: 8\nsnippet_stride: 2\noffset_frames: 2\n")
+    return path

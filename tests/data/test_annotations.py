@@ -22,10 +22,10 @@ def entry(*annotations: Any, **changes: Any) -> dict[str, Any]:
 def test_records_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", {
         "b": entry({"segment": [1, 2.5], "label": "x"}, {"segment": [4, 4], "label": "y"}, frame=250, fps=25),
-        "a": {"subset": "testing", "duration": 3.5},
+        "a": {"subset": "testing", "duration": 3.5, "fps": None},
     })
     assert read_annotations(path) == [
-        VideoRecord("b", "training", 10.0, (Action(1.0, 2.5, "x"), Action(4.0, 4.0, "y"))),
+        VideoRecord("b", "training", 10.0, (Action(1.0, 2.5, "x"), Action(4.0, 4.0, "y")), frames=250, fps=25),
         VideoRecord("a", "testing", 3.5, ()),
     ]
 
@@ -41,6 +41,8 @@ def test_records_in_the_order_of_the_file(tmp_path: Path) -> None:
     (entry(duration=float("nan")), "'duration' is nan"),
     (entry(duration=float("inf")), "'duration' is inf"),
     (entry(duration=10**400), "'duration' is 1000"),
+    (entry(frame=0), "'frame' is 0, not a positive number"),
+    (entry(fps="25"), "'fps' is '25', not a positive number"),
     (entry(annotations={}), "'annotations' is not a list"),
     (entry(3), "annotation 0: 'segment' is not"),
     (entry({"label": "x"}), "annotation 0: 'segment' is not"),

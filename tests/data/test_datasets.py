@@ -30,7 +30,7 @@ def test_a_yaml_and_where_its_videos_are(tmp_path: Path) -> None:
     dataset = load_dataset(write(tmp_path, YAML + "extension: mkv\n"))
     assert dataset.classes == ("x", "y")
     record = dataset.split("test")[0]
-    assert dataset.video_path(record) == tmp_path / "clips" / "t0.mkv"
+    assert dataset.file(record) == tmp_path / "clips" / "t0.mkv"
     assert (dataset.config.window, dataset.config.snippet_stride, dataset.config.frames_per_cell, dataset.config.frame_size) == (768, 4, 1, 160)
 
 

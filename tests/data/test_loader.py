@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import HELDOUT, load_dataset
-from tadshrink.data.loader import Batch, TrainingSet, grouped, inference_batches, prefetch
+from tadshrink.data.loader import Batch, TrainingSet, VideoWindow, grouped, inference_batches, prefetch
+from tadshrink.data.sources import VideoSource
+from tadshrink.data.timeline import Video
 from tadshrink.data.video import FrameStore
+from tadshrink.data.windows import Window
 from tadshrink.models.config import SamplingConfig
 
 #: 48 frames are 24 cells of 2 frames; a window is 8 cells.
@@ -24,7 +28,7 @@ SAMPLING = SamplingConfig(window=8, frames_per_cell=2, snippet_stride=2, frame_s
 
 
 def training_set(toy: Path, split: str = "train", sampling: SamplingConfig = SAMPLING, max_bytes: int = 1 << 20) -> TrainingSet:
-    return TrainingSet(load_dataset(toy), split, sampling, FrameStore(16, max_bytes))
+    return TrainingSet(load_dataset(toy), split, VideoSource(sampling, FrameStore(16, max_bytes)))
 
 
 def same(first: list[Batch], second: list[Batch]) -> bool:
@@ -96,6 +100,7 @@ def test_every_video_is_cut_anew_in_every_epoch(toy: Path, numbers: Callable[[ob
 
 def test_without_augmentation_frames_and_actions_belong_together(toy: Path, numbers: Callable[[object], list[int]]) -> None:
     data = training_set(toy)
+    records = {record.name: record for record in load_dataset(toy).records}
     order = np.random.default_rng([1, 0]).permutation(len(data.samples))
     (batch,) = data.epoch(0, 1000, seed=1, augmented=False)
     assert torch.cat(batch.labels).unique().tolist() == [0, 1]
@@ -106,7 +111,7 @@ def test_without_augmentation_frames_and_actions_belong_together(toy: Path, numb
         assert shown[0] == 2 * first
         assert batch.masks[row].all()
         expected = []
-        for action in data.samples[index].actions:
+        for action in records[data.samples[index].name].actions:
             # 12 frames per second, 2 frames per cell.
             start, end = action.start * 6 - first, action.end * 6 - first
             clipped = [min(max(start, 0), 8), min(max(end, 0), 8)]
@@ -126,8 +131,9 @@ def test_a_video_shorter_than_the_window_is_masked(toy: Path) -> None:
 
 def test_inference_windows_cover_the_videos_in_order(toy: Path, numbers: Callable[[object], list[int]]) -> None:
     dataset = load_dataset(toy)
-    videos = [(record.name, dataset.video_path(record), duration) for record, duration in zip(dataset.split("test"), (4.0, None), strict=True)]
-    batches = list(inference_batches(videos, SAMPLING, FrameStore(16), batch_size=4))
+    first, second = map(dataset.video, dataset.split("test"))
+    assert first.duration == 4.0
+    batches = list(inference_batches([first, Video(second.name, second.path)], VideoSource(SAMPLING), batch_size=4))
     assert [len(windows) for _, _, windows in batches] == [4, 4, 4]
     windows = [window for _, _, group in batches for window in group]
     # 24 cells: windows at cells 0, 4, 8, 12, 16, and the last one once more.
@@ -143,9 +149,38 @@ def test_inference_windows_cover_the_videos_in_order(toy: Path, numbers: Callabl
 
 def test_the_annotated_length_decides_the_frame_rate(toy: Path) -> None:
     dataset = load_dataset(toy)
-    path = dataset.video_path(dataset.split(HELDOUT)[0])
-    _, _, windows = next(inference_batches([("v", path, 5.0)], SAMPLING, FrameStore(16), 1))
+    path = dataset.file(dataset.split(HELDOUT)[0])
+    _, _, windows = next(inference_batches([Video("v", path, 5.0)], VideoSource(SAMPLING), 1))
     assert (windows[0].fps, windows[0].duration) == (48 / 5, 5.0)
+
+
+def test_actions_of_any_window(toy: Path) -> None:
+    # Cells of 1/6 s: "run" from cell 6 to 18.
+    actions = ActionGrid(load_dataset(toy), "train", VideoSource(SAMPLING))
+    segments, labels = actions.inside("training_4", Window(4, 8))
+    assert (segments.tolist(), labels.tolist()) == ([[2, 8]], [1])
+    assert (segments.dtype, labels.dtype) == (torch.float32, torch.int64)
+    assert actions.inside("training_4", Window(4, 8), least=0.5)[0].tolist() == [[2, 8]]
+    assert actions.inside("training_4", Window(4, 8), least=0.6)[0].shape == (0, 2)
+    assert actions.inside("training_4", Window(18, 6))[0].shape == (0, 2)
+
+
+def test_a_resized_video_is_one_window(toy: Path, numbers: Callable[[object], list[int]]) -> None:
+    sampling = SAMPLING.model_copy(update={"mode": "resize"})
+    dataset, source = load_dataset(toy), VideoSource(sampling)
+    record = dataset.split("test")[0]
+    ((inputs, masks, windows),) = inference_batches([dataset.video(record)], source, 4)
+    # 16 parts of 3 frames.
+    assert numbers(inputs[0, 0].permute(1, 0, 2, 3)) == list(range(1, 48, 3))
+    assert masks.shape == (1, 8)
+    assert masks.all()
+    assert windows == [VideoWindow("testing_0", Window(0, 8), 0, 12.0, 4.0)]
+    # "run" from 1 to 3 of 4 seconds.
+    assert ActionGrid(dataset, "test", source).inside("testing_0", windows[0].window)[0].tolist() == [[2, 6]]
+    data = training_set(toy, sampling=sampling)
+    assert len(data.samples) == len(dataset.split("train"))
+    (batch,) = data.epoch(0, 100, 0, augmented=False)
+    assert all(numbers(clip[0].permute(1, 0, 2, 3)) == list(range(1, 48, 3)) for clip in batch.inputs)
 
 
 def test_grouped() -> None:
@@ -223,8 +258,13 @@ def test_an_interrupt_while_waiting_for_the_thread() -> None:
         time.sleep(0.1)
         yield 2
 
-    with pytest.raises(KeyboardInterrupt):
-        list(prefetch(items()))
+    # A shell starts its background jobs with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(prefetch(items()))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not prefetching()
 
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tadshrink.errors import UserError
+from tadshrink.evaluation.candidates import decode
 from tadshrink.evaluation.detections import Detections
-from tadshrink.evaluation.nms import soft_nms_many
-from tadshrink.evaluation.postprocess import decode, merge_videos, merge_windows, to_seconds
-from tadshrink.models.config import PostprocessConfig, SamplingConfig
+from tadshrink.evaluation.fusion import VideoScores
+from tadshrink.evaluation.nms import nms_many
+from tadshrink.evaluation.postprocess import merge_videos, merge_windows, to_seconds, window_detections
+from tadshrink.models.config import DetectorConfig, PostprocessConfig, SamplingConfig
+from tadshrink.models.detector import DetectorOutput
 
 #: Head outputs of small OpenTAD and Progressive Block Drop detectors, and the detections those programs made of them.
 GOLDEN = np.load(Path(__file__).parent / "golden" / "decode.npz")
@@ -72,6 +77,32 @@ def test_decode_orders_ties_by_point():
     assert found.labels.tolist() == [0, 1] * 200
 
 
+def test_decode_per_level():
+    logits, offsets, masks, strides = toy(2)
+    masks[0][:] = True
+    config = CONFIG.model_copy(update={"pre_nms_top_k": 3, "top_k_per_level": True})
+    (found,) = decode(logits, offsets, masks, strides, config)
+    # The best three of the fine level (0.99 twice, 0.9), then what the coarse level has above the threshold.
+    assert found.scores == pytest.approx([0.99, 0.99, 0.9, 0.5])
+    assert found.segments.tolist() == [[-6, 8], [-6, 8], [-0.5, 1.0], [-4, 8]]
+    assert found.labels.tolist() == [0, 1, 1, 0]
+
+
+def test_decode_per_level_selects_proposals_of_one_class_too():
+    config = CONFIG.model_copy(update={"score_threshold": 0.3, "top_k_per_level": True})
+    (found,) = decode(*toy(1), config)
+    assert found.scores == pytest.approx([0.5])
+
+
+def test_decode_leaves_out_short_ones():
+    logits, offsets, masks, strides = toy(2)
+    for length, count in ((0, 3), (1.4, 3), (1.5, 1), (11.9, 1), (12, 0)):
+        (found,) = decode(logits, offsets, masks, strides, CONFIG.model_copy(update={"min_length": length}))
+        assert len(found) == count
+    (found,) = decode(logits, [offset * 0 for offset in offsets], masks, strides, CONFIG)
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_decode_window_without_frames_is_empty_even_if_its_scores_are_nan(classes):
     logits, offsets, masks, strides = toy(classes)
@@ -92,6 +123,79 @@ def test_to_seconds_clips_to_the_video():
     np.testing.assert_allclose(found.segments, [[3.52, 5.6], [0, 4.8], [7.2, 30], [8.8, 30]], rtol=1e-6)
     assert not np.signbit(found.segments).any()
     assert found.segments.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", ["whole", "sliding"])
+def test_to_seconds_counts_from_the_centre_of_the_first_feature(mode):
+    sampling = SamplingConfig(mode=mode, snippet_stride=4, offset_frames=8)
+    found = to_seconds(Detections([[-3, 10]], [0.1], [0]), 0, sampling, fps=25.0, duration=30.0)
+    np.testing.assert_allclose(found.segments, [[0, 1.92]], rtol=1e-6)
+
+
+def test_to_seconds_of_a_resized_video_needs_no_frame_rate():
+    sampling = SamplingConfig(mode="resize", window=32)
+    found = to_seconds(Detections([[-3, 8], [16, 40]], [0.1] * 2, [0] * 2), 0, sampling, fps=-1, duration=64.0)
+    assert found.segments.tolist() == [[0, 16], [32, 64]]
+
+
+def toy_windows(config: PostprocessConfig, classes=("a",), scores: VideoScores | None = None, count=1) -> list[Detections]:
+    """Two overlapping proposals [0, 2] (0.9) and [1, 2] (0.5), or for two classes one each, in windows at 0, 4, 8... seconds."""
+    segments = torch.zeros(count, 2, 2)
+    segments[:, 0, 1], segments[:, 1, 1] = 2, 1
+    probabilities = torch.tensor([[0.9], [0.5]]) if len(classes) == 1 else torch.tensor([[0.9, 0], [0, 0.5]])
+    output = DetectorOutput(torch.zeros(count, 1, 2), [torch.logit(probabilities).expand(count, 2, -1)], [segments],
+                            [torch.ones(count, 2, dtype=torch.bool)], [torch.arange(2)], [1])
+    sampling = SamplingConfig(mode="sliding", snippet_stride=10)
+    places = [SimpleNamespace(video="v", start_frame=40 * number, fps=10.0, duration=100.0) for number in range(count)]
+    return window_detections(output, places, DetectorConfig(classes=classes, sampling=sampling, postprocess=config), scores)
+
+
+LATE = PostprocessConfig(nms="hard", nms_iou=0.3)
+EARLY = LATE.model_copy(update={"nms_on": "grid"})
+
+
+def test_nms_on_seconds_is_left_to_the_merge():
+    windows = toy_windows(LATE, count=2)
+    assert [window.segments.tolist() for window in windows] == [[[0, 2], [1, 2]], [[4, 6], [5, 6]]]
+    assert merge_windows(windows, LATE).segments.tolist() == [[0, 2], [4, 6]]
+
+
+def test_nms_on_the_grid_is_done_before_the_merge():
+    windows = toy_windows(EARLY, count=2)
+    assert [window.segments.tolist() for window in windows] == [[[0, 2]], [[4, 6]]]
+    merged = merge_windows([*windows, *windows], EARLY)
+    assert merged.segments.tolist() == [[0, 2], [4, 6]] * 2
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY])
+def test_rounding_is_a_choice(config):
+    exact, rounded = (merge_windows(toy_windows(config.model_copy(update={"rounded": rounded})), config.model_copy(
+        update={"rounded": rounded})).scores.tolist() for rounded in (False, True))
+    assert rounded == [np.float32(0.9)]
+    assert exact == [torch.logit(torch.tensor(0.9)).sigmoid().item()]
+    windows = [Detections([[1.001, 2.006]], [0.12345], [0])]
+    assert merge_windows(windows, LATE.model_copy(update={"rounded": False})).segments.tolist() == windows[0].segments.tolist()
+
+
+def test_class_scores_name_the_proposals_after_nms_on_the_grid():
+    scores = VideoScores(("x", "y"), {"v_v": np.array([0.5, 0.25])})
+    (found,) = toy_windows(EARLY, scores=scores)
+    assert found.labels.tolist() == [0, 1]
+    assert found.segments.tolist() == [[0, 2]] * 2
+    assert found.scores == pytest.approx([0.45, 0.225])
+
+
+def test_class_scores_name_the_proposals_before_nms_on_seconds():
+    scores = VideoScores(("x", "y"), {"v_v": np.array([0.5, 0.25])})
+    merged = merge_windows(toy_windows(LATE, scores=scores), LATE)
+    assert merged.labels.tolist() == [0, 1]
+    assert merged.scores == pytest.approx([0.45, 0.225])
+
+
+def test_class_scores_need_proposals():
+    scores = VideoScores(("x", "y"), {"v": np.array([0.5, 0.25])}, "scores.json")
+    with pytest.raises(UserError, match=r"scores\.json: .* one class .* not 2"):
+        toy_windows(EARLY, ("a", "b"), scores)
 
 
 def test_merge_rounds_before_and_after():
@@ -137,4 +241,4 @@ def test_golden_one_class_proposals():
     for number, found in enumerate(decode(*golden_outputs("one_class"), CONFIG)):
         np.testing.assert_array_equal(found.segments, GOLDEN[f"one_class/proposals/{number}"])
         np.testing.assert_array_max_ulp(found.scores, GOLDEN[f"one_class/scores/{number}"][:, 0], 2)
-        assert len(soft_nms_many([found], CONFIG)[0]) == len(found)
+        assert len(nms_many([found], CONFIG)[0]) == len(found)

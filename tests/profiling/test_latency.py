@@ -45,6 +45,18 @@ def test_one_run_is_enough(takes: Callable) -> None:
     assert (measured.median, measured.p95, measured.min) == pytest.approx((7, 7, 7))
 
 
+@pytest.mark.parametrize(("durations", "limit", "used"), [
+    ([1000] * 9, 4.5, (2, 2)),  # A warm-up of 2 s; the third timed call would end at 5 s.
+    ([1000] * 9, 5.5, (2, 3)),
+    ([3000] * 9, 4.0, (1, 1)),  # The second warm-up would end too late; one timed call is made all the same.
+    ([9000] * 9, 4.0, (1, 1)),
+])
+def test_no_call_begins_that_would_end_after_the_limit(takes: Callable, durations: list[float], limit: float, used: tuple[int, int]) -> None:
+    told: list[int] = []
+    measured = measure_latency(takes(durations), 2, 5, "cpu", limit=limit, advance=lambda count, text: told.append(count))
+    assert (sum(told) - measured.runs, measured.runs) == used
+
+
 def test_a_pair_runs_in_turn() -> None:
     order: list[str] = []
     measure_pair(lambda: order.append("a"), lambda: order.append("b"), warmup=1, runs=2, device="cpu")

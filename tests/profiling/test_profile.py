@@ -8,8 +8,10 @@ import torch
 from tadshrink.errors import UserError
 from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector
+from tadshrink.profiling import profile as module
 from tadshrink.profiling.macs import parameters
 from tadshrink.profiling.profile import example_window, profile_detector
+from tests.notes import Notes
 
 CONFIG = DetectorConfig(
     classes=("a", "b"),
@@ -23,7 +25,7 @@ def test_the_json_has_the_documented_keys() -> None:
     detector = Detector(CONFIG, dropped=[3, 1])
     profile = profile_detector(detector, runs=2, device="cpu", warmup=0).to_json()
     assert json.loads(json.dumps(profile)) == profile
-    assert list(profile) == ["params", "macs", "latency_ms", "peak_memory", "arch", "dropped"]
+    assert list(profile) == ["params", "macs", "latency_ms", "peak_memory", "arch", "dropped", "summary"]
     assert set(profile["macs"]) == {"total", "backbone", "head", "per_block", "parts", "not_counted"}
     assert list(profile["latency_ms"]) == ["median", "p95", "runs", "device", "dtype", "input_shape"]
     assert profile["params"] == parameters(detector)
@@ -53,6 +55,14 @@ def test_the_window_fits_the_detector_and_is_always_the_same() -> None:
     assert (masks.shape, masks.dtype) == ((1, 8), torch.bool)
     assert masks.all()
     assert torch.equal(inputs, example_window(CONFIG)[0])
+
+
+def test_a_slow_model_is_timed_less_often_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SECONDS", 1e-6)
+    reporter = Notes()
+    assert profile_detector(Detector(CONFIG), device="cpu", reporter=reporter).latency.runs == 1
+    assert reporter.lines == ["1 timed instead of 20: no more fit into 0 s (--runs 20 for all)"]
+    assert profile_detector(Detector(CONFIG), runs=2, device="cpu", reporter=reporter).latency.runs == 2
 
 
 @pytest.mark.parametrize(

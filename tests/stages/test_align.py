@@ -113,11 +113,11 @@ def test_a_teacher_of_another_architecture_is_refused(tiny, chain, tmp_path: Pat
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tiny, chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_detector", None)
+    monkeypatch.setattr(module, "open_pair", None)
     with pytest.raises(UserError, match="not a regular file"):
         again(tiny, chain, tmp_path)
 
 
 def _steps_per_epoch(tiny, chain) -> int:
-    training = module.TrainingSet(tiny.data, "train", tiny.config.sampling, module.FrameStore(32))
+    training = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling))
     return training.batches_per_epoch(chain.settings.batch_size)

@@ -37,8 +37,10 @@ def test_videos_and_actions_of_the_split_are_counted(tiny) -> None:
 def test_perfect_detections_score_100(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     def oracle(detector: object, videos: list, *rest: object) -> dict[str, Detections]:
         records = {record.name: record.actions for record in tiny.data.records}
-        return {name: Detections(np.array([(action.start, action.end) for action in records[name]]), np.ones(len(records[name])),
-                                 np.array([tiny.config.classes.index(action.label) for action in records[name]])) for name, _, _ in videos}
+        return {video.name: Detections(np.array([(action.start, action.end) for action in records[video.name]]),
+                                       np.ones(len(records[video.name])),
+                                       np.array([tiny.config.classes.index(action.label) for action in records[video.name]]))
+                for video in videos}
 
     monkeypatch.setattr(module, "detect_videos", oracle)
     result = evaluate(tiny.checkpoint, tiny.choice, "heldout", device="cpu")

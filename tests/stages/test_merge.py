@@ -10,7 +10,7 @@ from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.lora import merged_copy
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.loader import inference_batches
-from tadshrink.data.video import FrameStore
+from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
 from tadshrink.models.detector import Detector
@@ -22,7 +22,7 @@ from tadshrink.stages.merge import TOLERANCE, largest_difference, merge
 @torch.inference_mode()
 def test_merged_equals_unmerged_on_real_windows(tiny, chain) -> None:
     before, after = tiny.opened(chain.aligned).detector, tiny.opened(chain.merged).detector
-    inputs, masks, _ = next(inference_batches(split_videos(tiny.data, HELDOUT), tiny.config.sampling, FrameStore(32), 4))
+    inputs, masks, _ = next(inference_batches(split_videos(tiny.data, HELDOUT), open_source(tiny.data, tiny.config.sampling), 4))
     torch.testing.assert_close(after(inputs, masks).logits(), before(inputs, masks).logits(), rtol=0, atol=1e-5)
 
 
@@ -81,10 +81,13 @@ def test_a_model_without_updates_is_refused(chain, tmp_path: Path) -> None:
         merge(chain.dropped, tmp_path / "a.pth", device="cpu")
 
 
-def test_without_a_known_dataset_one_must_be_named(chain, tmp_path: Path) -> None:
+def test_without_a_known_dataset_the_outputs_are_compared_on_noise(chain, tmp_path: Path, interrupt) -> None:
     save_checkpoint(tmp_path / "a.pth", replace(load_checkpoint(chain.aligned), history=[]))
-    with pytest.raises(UserError, match=r"does not say which dataset.*Give --dataset"):
-        merge(tmp_path / "a.pth", tmp_path / "b.pth", device="cpu")
+    reporter = interrupt()
+    merged = merge(tmp_path / "a.pth", tmp_path / "b.pth", device="cpu", reporter=reporter)
+    assert merged.checksum == load_checkpoint(chain.merged).checksum
+    assert merged.max_difference < 1e-4
+    assert any("a window of noise" in note for note in reporter.notes)
 
 
 def test_a_dataset_that_is_gone_is_named(chain, tmp_path: Path) -> None:

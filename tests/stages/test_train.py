@@ -42,7 +42,7 @@ def test_the_checkpoint_is_for_the_datasets_classes_and_windows(tiny, tmp_path: 
 def test_interrupted_and_repeated_it_gives_the_same_file(tiny, tmp_path: Path, interrupt) -> None:
     straight, broken = tmp_path / "a.pth", tmp_path / "b.pth"
     train(tiny.choice, straight, "tiny", SETTINGS, "cpu")
-    steps = module.TrainingSet(tiny.data, "train", tiny.config.sampling, FrameStore(32)).batches_per_epoch(4)
+    steps = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)).batches_per_epoch(4)
     with pytest.raises(KeyboardInterrupt):
         train(tiny.choice, broken, "tiny", SETTINGS, "cpu", interrupt("train", steps + 1))
     assert not broken.exists()

@@ -1,0 +1,85 @@
+"""A checkpoint's architecture in one line, in the words of the code base that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tadshrink.checkpoint.foreign.lora import effective_ranks
+from tadshrink.checkpoint.foreign.presets import VIDEOMAE_SIZES
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.wording import counted
+from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig
+
+IMPORT = "import"
+
+
+def imported(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was recorded when the checkpoint was read from another code base's file; empty if it never was."""
+    return next((entry["arguments"] for entry in checkpoint.history if entry["command"] == IMPORT), {})
+
+
+def summary(checkpoint: Checkpoint, where: object = "checkpoint") -> str:
+    """Such as ``OpenTAD AdaTAD · VideoMAE ViT-S (384 wide, 12 blocks, 6 heads) with adapters in all blocks · ActionFormer head 512
+    wide, 6 levels, 20 classes · EMA weights``.
+
+    Raises:
+        UserError: the architecture is not one; ``where`` names the file.
+    """
+    config = DetectorConfig.parse(checkpoint.architecture, where)
+    origin = imported(checkpoint)
+    video = isinstance(config.backbone, BackboneConfig)
+    name = _video_title(checkpoint, config.backbone) if video else _feature_title(config)
+    title = name if origin else f"tadshrink {config.name}"
+    parts = [title, _backbone(config.backbone, checkpoint) if video else _stem(config, checkpoint), _head(config.head, len(config.classes))]
+    return " · ".join(parts + ([f"{origin['weights']} weights"] if origin.get("weights") else []))
+
+
+def _video_title(checkpoint: Checkpoint, backbone: BackboneConfig) -> str:
+    if checkpoint.dropped:
+        return "Progressive Block Drop student"
+    if checkpoint.lora:
+        return "Progressive Block Drop, uncompressed"
+    if backbone.adapters:
+        return "OpenTAD AdaTAD"
+    fork = imported(checkpoint).get("layout") == "fork"
+    return "Progressive Block Drop, uncompressed and merged" if fork else "OpenTAD end-to-end ActionFormer"
+
+
+def _feature_title(config: DetectorConfig) -> str:
+    base = {"opentad": "OpenTAD ActionFormer", "actionformer": "ActionFormer (original)"}[config.head.variant]
+    return f"{base} on {config.inputs}-channel features"
+
+
+def _backbone(backbone: BackboneConfig, checkpoint: Checkpoint) -> str:
+    letters = {width: letter for letter, (width, depth, _) in VIDEOMAE_SIZES.items() if depth == backbone.depth}
+    letter = letters.get(backbone.width)
+    size = f"ViT-{letter}" if letter else "ViT"
+    kept = [index for index in range(backbone.depth) if index not in checkpoint.dropped]
+    has = []
+    if backbone.adapters:
+        has.append("adapters in " + ("all blocks" if set(kept) <= set(backbone.adapters) else f"blocks {_listed(backbone.adapters)}"))
+    if checkpoint.lora:
+        has.append(f"LoRA rank {' and '.join(map(str, effective_ranks(checkpoint.lora)))}")
+    text = f"VideoMAE {size} ({backbone.width} wide, {counted(backbone.depth, 'block')}, {counted(backbone.heads, 'head')})"
+    return ", ".join([text + (f" with {' and '.join(has)}" if has else ""), *_dropped(checkpoint.dropped, "block")])
+
+
+def _stem(config: DetectorConfig, checkpoint: Checkpoint) -> str:
+    return ", ".join([counted(config.head.stem_layers, "stem block"), *_dropped(checkpoint.dropped, "stem block")])
+
+
+def _dropped(dropped: list[int], noun: str) -> list[str]:
+    return [f"{noun}{'' if len(dropped) == 1 else 's'} {_listed(sorted(dropped))} dropped"] if dropped else []
+
+
+def _head(head: HeadConfig, classes: int) -> str:
+    extras = {"attention window " + str(head.attention_window): head.attention_window > 1, "absolute positions": head.absolute_position,
+              "relative positions": head.relative_position, "FPN": head.neck == "fpn"}
+    count = f"{classes} class{'' if classes == 1 else 'es'}"
+    shown = [name for name, has in extras.items() if has]
+    return ", ".join([f"ActionFormer head {head.width} wide", counted(head.levels, "level"), count, *shown])
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

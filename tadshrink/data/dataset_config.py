@@ -1,0 +1,130 @@
+"""What a dataset YAML may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from tadshrink.data.features import READERS
+from tadshrink.errors import UserError
+from tadshrink.models.config import describe
+
+Kind = Literal["videos", "features"]
+#: Ways of sampling (``SamplingConfig.mode``) that there are for each kind of input.
+MODES: dict[Kind, tuple[str, ...]] = {"videos": ("sliding", "resize"), "features": ("sliding", "whole")}
+#: The key of a dataset YAML that says how the names of its files end.
+EXTENSION_KEYS: dict[Kind, str] = {"videos": "extension", "features": "feature_extension"}
+#: The sampling settings that a dataset decides.
+SAMPLING_KEYS: dict[Kind, tuple[str, ...]] = {
+    "videos": ("mode", "window", "frames_per_cell", "snippet_stride", "frame_size", "offset_frames"),
+    "features": ("mode", "window", "snippet_stride", "offset_frames"),
+}
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"listed more than once: {', '.join(twice)}")
+    return names
+
+
+def _readable(extension: str) -> str:
+    if extension not in READERS:
+        raise ValueError(f"no reader for {extension!r}; there is one for {', '.join(READERS)}")
+    return extension
+
+
+class Splits(BaseModel):
+    """Names of the splits in the annotation file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    train: str = "training"
+    validation: str = "validation"
+    test: str = "testing"
+
+
+class DatasetConfig(BaseModel):
+    """A dataset YAML. Paths are relative to ``root``, which is the YAML's own folder unless given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    annotations: str
+    #: Folder of the video files, or of the files of features: one of the two.
+    videos: str | None = None
+    features: str | None = Field(None, validate_default=True)
+    classes: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=1)
+    #: Labels in the annotation file that are neither trained on nor counted, such as "Ambiguous" in THUMOS-14.
+    ignored_labels: tuple[str, ...] = ()
+    root: str | None = None
+    extension: str = "mp4"
+    feature_extension: Annotated[str, AfterValidator(_readable)] = "npy"
+    #: The files of features hold [channels, time].
+    transposed: bool = False
+    #: "training" brings each channel to mean 0 and deviation 1 over the training videos, without those held out.
+    normalise: Literal["none", "training"] = "none"
+    #: Frames per second of the videos that features come from, where the annotation file says neither "frame" nor "fps".
+    fps: float | None = Field(None, gt=0, allow_inf_nan=False)
+    splits: Splits = Splits()
+    #: Share of the training videos held out for selection and the stop rule.
+    heldout: float = Field(0.2, gt=0, lt=1)
+    mode: str = Field("sliding", validate_default=True)
+    window: int = Field(768, gt=0, description="grid cells per window")
+    frames_per_cell: int = Field(1, gt=0)
+    snippet_stride: int = Field(4, gt=0, description="video frames per grid cell")
+    frame_size: int = Field(160, gt=0)
+    offset_frames: float = Field(0.0, allow_inf_nan=False, description="frames from the start of the video to the centre of its first feature")
+
+    @field_validator("features")
+    @classmethod
+    def _one_kind(cls, features: str | None, others: ValidationInfo) -> str | None:
+        # Where 'videos' is wrong itself it is absent here, and reported.
+        if "videos" in others.data and (features is None) == (others.data["videos"] is None):
+            raise ValueError("give either 'videos' or 'features'")
+        return features
+
+    @field_validator("mode")
+    @classmethod
+    def _possible(cls, mode: str, others: ValidationInfo) -> str:
+        kind: Kind = "videos" if others.data.get("features") is None else "features"
+        if mode not in MODES[kind]:
+            raise ValueError(f"{kind} are sampled in mode {' or '.join(MODES[kind])}, not {mode!r}")
+        return mode
+
+    @property
+    def kind(self) -> Kind:
+        """What the dataset's files are."""
+        return "features" if self.videos is None else "videos"
+
+    @property
+    def folder(self) -> str:
+        """The folder of the files, relative to the root."""
+        return getattr(self, self.kind)
+
+    @property
+    def suffix(self) -> str:
+        """How the names of the files end."""
+        return f".{getattr(self, EXTENSION_KEYS[self.kind])}"
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The part of a model's :class:`SamplingConfig` that the dataset decides."""
+        return {key: getattr(self, key) for key in SAMPLING_KEYS[self.kind]}
+
+
+def parse_dataset_config(text: str, where: object) -> DatasetConfig:
+    """Read the text of a dataset YAML.
+
+    Raises:
+        UserError: not such a YAML; all problems of its keys are reported together.
+    """
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"not valid YAML: {error}", where=where, fix="Repair the file") from error
+    if not isinstance(data, dict):
+        raise UserError("not a dataset YAML (a mapping of keys to values)", where=where, fix="See sample_configs/")
+    try:
+        return DatasetConfig.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"bad dataset configuration: {describe(error)}", where=where, fix="See sample_configs/ for an example") from error

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tadshrink.data.augment import augment
+from tadshrink.data.datasets import load_dataset
+from tadshrink.data.features import FeatureSource
+from tadshrink.data.sources import VideoSource, feature_channels, file_source, model_kind, open_source
+from tadshrink.data.timeline import Timeline, Video
+from tadshrink.data.windows import Window
+from tadshrink.errors import UserError
+from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
+
+SAMPLING = SamplingConfig(window=8, frames_per_cell=2, snippet_stride=2, frame_size=16)
+VIDEO_MODEL = DetectorConfig(classes=("x",), sampling=SAMPLING)
+FEATURE_MODEL = DetectorConfig(classes=("x",), backbone=FeatureConfig(channels=2), sampling=SAMPLING)
+
+
+def test_a_dataset_is_opened_as_what_it_is(toy: Path, feature_toy: Path) -> None:
+    videos, features = open_source(load_dataset(toy), SAMPLING), open_source(load_dataset(feature_toy), SAMPLING)
+    assert isinstance(videos, VideoSource)
+    assert isinstance(features, FeatureSource)
+    assert (videos.kept_share, features.kept_share) == (0.75, 0.5)
+    assert features.scale is None
+
+
+def test_a_window_of_a_video(toy: Path) -> None:
+    source = VideoSource(SAMPLING)
+    video = Video("a", load_dataset(toy).root / "videos" / "testing_0.mp4")
+    assert source.timeline(video) == Timeline(4.0, 12.0, 48, 24)
+    inputs, mask = source.load(video, Window(20, 4))
+    assert (inputs.shape, inputs.dtype) == ((1, 3, 16, 16, 16), torch.uint8)
+    assert mask.tolist() == [True] * 4 + [False] * 4
+    changed, alike = (source.augment(inputs, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(changed, alike)
+    assert torch.equal(changed[0], augment(inputs[0], np.random.default_rng(3)))
+    assert not torch.equal(changed, inputs)
+
+
+def test_what_a_model_takes() -> None:
+    assert (model_kind(VIDEO_MODEL), model_kind(FEATURE_MODEL)) == ("videos", "features")
+
+
+def test_files_without_a_dataset(tmp_path: Path) -> None:
+    videos, features = file_source(VIDEO_MODEL, tmp_path / "a.mkv"), file_source(FEATURE_MODEL, tmp_path / "a.npy")
+    assert isinstance(videos, VideoSource)
+    assert videos.frames.max_bytes == 0
+    assert isinstance(features, FeatureSource)
+    assert features.channels == 2
+
+
+@pytest.mark.parametrize(("config", "name", "message"), [
+    (VIDEO_MODEL, "a.npy", "the model takes videos, not features.*npy"),
+    (FEATURE_MODEL, "a.mp4", "the model takes features, not videos.*npy"),
+    (FEATURE_MODEL.model_copy(update={"sampling": SamplingConfig(mode="resize")}), "a.npy", "features cannot be sampled in mode 'resize'"),
+    (VIDEO_MODEL.model_copy(update={"sampling": SamplingConfig(mode="whole")}), "a.mp4", "videos cannot be sampled in mode 'whole'"),
+])
+def test_files_that_a_model_cannot_take(tmp_path: Path, config: DetectorConfig, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}: {message}"):
+        file_source(config, tmp_path / name)
+
+
+def test_channels_of_a_dataset(feature_toy: Path, tmp_path: Path) -> None:
+    assert feature_channels(load_dataset(feature_toy)) == 2
+    (tmp_path / "toy.yaml").write_text(feature_toy.read_text().replace("features: features", "features: none"))
+    (tmp_path / "annotations.json").write_text((feature_toy.parent / "annotations.json").read_text())
+    with pytest.raises(UserError, match=r"none: not one file of features is here"):
+        feature_channels(load_dataset(tmp_path / "toy.yaml"))
