@@ -10,6 +10,9 @@ from tadshrink.models.config import HeadConfig
 from tadshrink.models.convolution import DepthwiseConv, PointwiseConv
 from tadshrink.models.vit import stochastic_depth
 
+#: Queries that attend together within a band; fewer waste less of their products, more make longer matrices.
+RUN = 32
+
 
 class MaskedAttention(nn.Module):
     """Multi-head attention over time, global or within a band, after a depthwise convolution of q, k and v."""
@@ -33,29 +36,44 @@ class MaskedAttention(nn.Module):
         x = self.get_submodule(name)(self.get_submodule(f"{name}_norm")(x))
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def allowed(self, mask: Tensor) -> Tensor:
-        """Which key each query may see: bool, [B, 1, 1, T] (global) or [B, 1, T, T] (band)."""
-        keys = mask.bool()[:, None, None, :, 0]
-        if self.window <= 1:
-            return keys
-        index = torch.arange(mask.shape[1], device=mask.device)
-        distance = (index[:, None] - index).abs()
-        # Itself always, so that no row is empty: the output of a masked query is zeroed later anyway.
-        return (keys & (distance <= self.window // 2)) | (distance == 0)
-
-    def _bias(self, allowed: Tensor) -> Tensor:
-        """What is added to the products of queries and keys, [B, heads, T, T]: a number per head and distance."""
-        index = torch.arange(allowed.shape[-1], device=allowed.device)
-        distance = (index - index[:, None] + self.window // 2).clamp(0, self.window - 1)
-        return torch.where(allowed, self.rel_pe[0, 0][:, distance], -torch.inf)
-
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B, T, C] and the mask of the OUTPUT [B, T', 1] -> [B, T', C], zero where masked."""
         query, key, value = (self._heads(name, x, mask) for name in ("query", "key", "value"))
-        allowed = self.allowed(mask)
-        bias = self._bias(allowed) if hasattr(self, "rel_pe") else allowed
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        y = self._banded(query, key, value, mask) if self.window > 1 else self._global(query, key, value, mask)
         return self.proj(y.transpose(1, 2).flatten(2)) * mask
+
+    def _global(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """[B, heads, T, D] each -> [B, heads, T, D]."""
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.bool()[:, None, None, :, 0])
+
+    def _banded(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """The same, each query with the keys at most half the window away.
+
+        Runs of queries share one run of keys, so that time and memory grow with T and not with its square.
+        """
+        (batch, _, length, _), half = query.shape, self.window // 2
+        run = max(RUN, 2 * half)
+        count = -(-length // run)
+        extra, around = count * run - length, run + 2 * half
+        queries = F.pad(query, (0, 0, 0, extra)).unflatten(2, (count, run)).transpose(1, 2).flatten(0, 1)
+        keys, values = (F.pad(part, (0, 0, half, half + extra)).unfold(2, around, run).permute(0, 2, 1, 4, 3).flatten(0, 1)
+                        for part in (key, value))
+        valid = F.pad(mask[..., 0], (half, half + extra)).unfold(1, around, run).flatten(0, 1).bool()
+        y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=self._band(valid, run))
+        return y.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)[:, :, :length]
+
+    def _band(self, valid: Tensor, run: int) -> Tensor:
+        """Which key each query of a run may see, bool [N, 1, run, keys]; with relative positions, what is added to their products
+        [N, heads, run, keys]. ``valid``: bool [N, keys]."""
+        index = torch.arange(valid.shape[1], device=valid.device)
+        # Number of the key within the window around the query, whose first key has the query's own number.
+        place = index - index[:run, None]
+        inside, itself = (place >= 0) & (place < self.window), place == self.window // 2
+        # Itself always, so that no row is empty: the output of a masked query is zeroed later anyway.
+        allowed = ((valid[:, None] & inside) | itself)[:, None]
+        if not hasattr(self, "rel_pe"):
+            return allowed
+        return torch.where(allowed, self.rel_pe[0, 0][:, place.clamp(0, self.window - 1)], -torch.inf)
 
 
 class ScaledPath(nn.Module):

@@ -16,8 +16,6 @@ from tests.golden.cases import Models
 TIME, SCORE, TIE = 1e-2, 1e-4, 1e-6
 #: Beside what float32 cannot hold.
 ROUND_OFF = 1e-5
-#: What a frozen backbone was trained with differs from full fine-tuning in NMS too, and nothing in the file tells.
-UNKNOWABLE = {"sigma": "nms_sigma", "min_score": "nms_min_score"}
 
 
 @pytest.mark.parametrize("name", [*compact.families(), *shared.families()])

@@ -13,6 +13,7 @@ from tadshrink.checkpoint.foreign.presets import (
     ACTIONFORMER_I3D,
     ADATAD_ANET,
     ADATAD_THUMOS,
+    FROZEN,
     OPENTAD_I3D,
     VIDEOMAE_SIZES,
     Preset,
@@ -32,6 +33,7 @@ _USUAL: dict[tuple[bool, Naming, bool], tuple[str, dict[str, Any]]] = {
 }
 _HEADS = {width: (letter, heads) for letter, (width, _, heads) in VIDEOMAE_SIZES.items()}
 _SEEN, _GIVEN, _DEFAULT = "read from the weights", "given", "tadshrink's defaults"
+_FROZEN = "usual for a frozen ViT, of which the file's optimizer has nothing"
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,14 @@ class Inferred:
         return [f"{why}: {', '.join(parts)}" for why, parts in reasons.items()]
 
 
-def infer(shapes: Shapes, naming: Naming, blocks: Blocks, settings: LoadSettings, where: object) -> Inferred:
-    """The architecture.
+def infer(shapes: Shapes, naming: Naming, blocks: Blocks, settings: LoadSettings, where: object, frozen: bool) -> Inferred:
+    """The architecture; ``frozen`` says that training left the video backbone alone.
 
     Raises:
         UserError: what was given contradicts the shapes; names both, and all contradictions together.
     """
     preset = preset_named(settings.preset) if settings.preset else Preset({})
-    chosen = _chosen(shapes, naming, settings, preset)
+    chosen = _chosen(shapes, naming, settings, preset, frozen)
     value = {name: choice.value for name, choice in chosen.items()}
     value["classes"] = class_names(value["classes"])
     problems = _contradictions(shapes, value) + _unexpected(shapes, naming, settings.preset, preset)
@@ -85,11 +87,12 @@ def usual_heads(width: int) -> int:
     return min(divisors, key=lambda count: abs(count - width / 64))
 
 
-def _chosen(shapes: Shapes, naming: Naming, settings: LoadSettings, preset: Preset) -> dict[str, Choice]:
+def _chosen(shapes: Shapes, naming: Naming, settings: LoadSettings, preset: Preset, frozen: bool) -> dict[str, Choice]:
     """Every setting, from the most to the least certain source."""
     title, usual = _USUAL[shapes.features, naming, shapes.classes == 1]
     defaults = {name: _defaults(section)[field] for name, (section, field) in FIELDS.items()}
     layers = [(_DEFAULT, defaults), (f"usual for {title}", usual)]
+    layers += [(_FROZEN, FROZEN[shapes.classes == 1])] if frozen else []
     layers += [(why, {name: value}) for name, value, why in _derived(shapes)]
     layers += [(f"preset {settings.preset}", preset.settings), (_GIVEN, settings.given())]
     chosen = {name: Choice(name, value, why) for why, layer in layers for name, value in layer.items()}

@@ -28,6 +28,7 @@ class Source:
         weights: "EMA", "raw", or "" where there is only one kind.
         prefixed: whether the names began with ``module.``, for each dictionary in the file.
         dropped: the file's own list of dropped blocks, if it has one.
+        optimised: how many parameters its optimizer has; None without one.
         ignored: the other top-level keys.
     """
 
@@ -36,6 +37,7 @@ class Source:
     weights: str
     prefixed: dict[str, bool]
     dropped: list[int] | None
+    optimised: int | None
     ignored: list[str]
 
 
@@ -55,7 +57,8 @@ def find_weights(content: Any, wanted: Literal["ema", "raw"] | None, where: obje
     prefixed = {key: _has_prefix(value) for key, value in places.items() if isinstance(value, dict) and value}
     beside = [] if name == "" else [printable(key) for key in content if key not in (name, "drop_idx")]
     kind = {EMA: "EMA", RAW: "raw"}.get(name, "") if len(places) > 1 or name == EMA else ""
-    return Source(checked_tensors(_stripped(places[name], where), where), name, kind, prefixed, _drop_list(content, where), beside)
+    tensors = checked_tensors(_stripped(places[name], where), where)
+    return Source(tensors, name, kind, prefixed, _drop_list(content, where), _optimised(content), beside)
 
 
 def _places(content: dict[Any, Any], where: object) -> dict[str, Any]:
@@ -106,3 +109,12 @@ def _drop_list(content: Mapping[str, Any], where: object) -> list[int] | None:
     if not sound or len(set(found)) != len(found):
         raise UserError("drop_idx is not a list of different block numbers", where=where, fix="Repair the file")
     return found
+
+
+def _optimised(content: Mapping[str, Any]) -> int | None:
+    """Parameters in the groups of torch's optimizers; anything else is no reason to refuse a file."""
+    optimizer = content.get("optimizer")
+    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
+    if not isinstance(groups, list) or not all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups):
+        return None
+    return sum(len(group["params"]) for group in groups)

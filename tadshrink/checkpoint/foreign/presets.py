@@ -63,7 +63,11 @@ ACTIONFORMER_I3D: dict[str, Any] = OPENTAD_I3D | {
     "top_k_per_level": True, "min_length": 0.05, "max_detections": 200, "voting": "actionformer", "rounded": False, "input_dropout": 0,
 }  # fmt: skip
 
-_FROZEN = ADATAD_THUMOS | {"nms_sigma": 0.5, "nms_min_score": 0.001, "input_dropout": 0.2}
+#: What a frozen ViT changes in these two, by whether there is one class.
+FROZEN: dict[bool, dict[str, Any]] = {
+    False: {"nms_sigma": 0.5, "nms_min_score": 0.001, "input_dropout": 0.2},
+    True: {"input_dropout": 0.2},
+}  # fmt: skip
 #: VideoMAE v2 has patches of 14 pixels; the released configuration feeds it 1536 frames of 224 pixels.
 _GIANT = {"frames_per_cell": 2, "snippet_stride": 4, "frame_size": 224}
 _PER_LEVEL = "the configuration attends globally at the coarsest level and within {} cells elsewhere; here all levels take {}"
@@ -89,7 +93,7 @@ PRESETS: dict[str, Preset] = {
     **{f"adatad-thumos-videomae-{size.lower()}": _video(size, ADATAD_THUMOS, 512, classes=THUMOS_CLASSES) for size in "SBLH"},
     "adatad-thumos-videomae-g": _video("g", ADATAD_THUMOS | _GIANT, 512, classes=THUMOS_CLASSES),
     **{f"adatad-anet-videomae-{size.lower()}": _video(size, ADATAD_ANET, 256) for size in "SBLH"},
-    **{f"frozen-thumos-videomae-{size.lower()}": _video(size, _FROZEN, 512, classes=THUMOS_CLASSES) for size in "SBLH"},
+    **{f"frozen-thumos-videomae-{size.lower()}": _video(size, ADATAD_THUMOS | FROZEN[False], 512, classes=THUMOS_CLASSES) for size in "SBLH"},
     **{f"pbd-thumos-videomae-{size.lower()}": _video(size, ADATAD_THUMOS, 512, classes=THUMOS_CLASSES) for size in "SL"},
     "opentad-actionformer-thumos-i3d": _features(OPENTAD_I3D, 2048, 512, "opentad", classes=THUMOS_CLASSES),
     "actionformer-thumos-i3d": _features(ACTIONFORMER_I3D, 2048, 512, "actionformer", classes=THUMOS_CLASSES),

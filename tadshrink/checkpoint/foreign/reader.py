@@ -40,7 +40,7 @@ def read_foreign(content: Any, settings: LoadSettings, where: object, reporter: 
     shapes = read_shapes(own, where)
     blocks = find_blocks(shapes, settings.depth, settings.dropped, source.dropped, where)
     own, updates = blocks.applied(own), blocks.applied(updates)
-    inferred = infer(shapes, kind.naming, blocks, settings, where)
+    inferred = infer(shapes, kind.naming, blocks, settings, where, _frozen(source, own))
     _check(kind, inferred.config, blocks, own, updates, lora.wrapped_layers(source.tensors), where)
     checkpoint = _checkpoint(source, kind.naming, inferred.config, blocks, own, updates, settings)
     for note in _notes(source, checkpoint, inferred, blocks, settings):
@@ -63,6 +63,12 @@ def _ours(naming: Naming, source: Source, where: object) -> tuple[dict[str, Tens
     if len(own) + len(updates) < len(source.tensors):
         raise UserError("two names in the file mean the same weight", where=where, fix="Give a checkpoint of one code base")
     return own, updates
+
+
+def _frozen(source: Source, own: Mapping[str, Tensor]) -> bool:
+    """Whether training left a video backbone alone: the optimizer has as many parameters as there are elsewhere."""
+    elsewhere = [name for name in own if not name.startswith(VIT) and name != LOSS_NORMALIZER]
+    return any(name.startswith(VIT) for name in own) and source.optimised == len(elsewhere)
 
 
 def _check(kind: Kind, config: DetectorConfig, blocks: Blocks, own: Mapping[str, Tensor], updates: Mapping[str, Tensor],

@@ -61,6 +61,27 @@ def test_opentad_with_adapters(tmp_path: Path) -> None:
     build_detector(config, checkpoint.state, checkpoint.dropped, "a.pth")
 
 
+def test_an_optimizer_without_the_backbone_shows_that_it_was_frozen(tmp_path: Path) -> None:
+    """The released configurations of frozen backbones have another NMS than those of full fine-tuning."""
+    state = files.weights(files.video_config())
+    elsewhere = sum(not name.startswith(VIT) and name != "rpn_head.loss_normalizer" for name in state)
+    nms = {}
+    for count in (elsewhere, elsewhere + 1):
+        groups = [{"lr": 0.1, "params": list(range(5))}, {"lr": 0.1, "params": list(range(5, count))}]
+        path = files.write(tmp_path / "a.pth", files.prefixed(state), None, optimizer={"state": {}, "param_groups": groups})
+        _, config, notes = read(path)
+        nms[count] = (config.postprocess.nms_sigma, config.postprocess.nms_min_score, config.head.input_dropout)
+        told = "usual for a frozen ViT, of which the file's optimizer has nothing: input_dropout=0.2, nms_sigma=0.5, nms_min_score=0.001"
+        assert (told in notes) == (count == elsewhere)
+    assert nms == {elsewhere: (0.5, 0.001, 0.2), elsewhere + 1: (0.7, 0.0, 0.0)}
+
+
+@pytest.mark.parametrize("optimizer", [3, {}, {"param_groups": 3}, {"param_groups": [3]}, {"param_groups": [{"params": 3}]}])
+def test_an_odd_optimizer_is_no_reason_to_refuse_a_file(tmp_path: Path, optimizer: Any) -> None:
+    path = files.write(tmp_path / "a.pth", files.prefixed(files.weights(files.video_config())), None, optimizer=optimizer)
+    assert read(path)[1].postprocess.nms_sigma == 0.7
+
+
 def test_the_raw_weights_can_be_asked_for(tmp_path: Path) -> None:
     state = files.weights(files.video_config())
     path = files.write_opentad(tmp_path / "a.pth", state)
