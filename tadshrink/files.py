@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any, TypeVar
 from tadshrink.errors import UserError
 
 T = TypeVar("T")
+#: Ends the name of the file beside a checkpoint that holds what an interrupted selection knows so far.
+UNFINISHED = ".selecting"
 
 
 @contextmanager
@@ -85,15 +89,28 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 text file; every way of failing is a :class:`UserError` that names the file."""
+    """Read a UTF-8 text file, also a compressed one (``.gz``); every way of failing is a :class:`UserError` that names the file."""
     # "-sig": some editors put a byte order mark first, which is not part of the text.
-    return read_with(Path(path), lambda file: file.read_text(encoding="utf-8-sig"))
+    return read_with(Path(path), lambda file: _content(file).decode("utf-8-sig").replace("\r\n", "\n"))
 
 
-def read_json(path: str | Path) -> Any:
-    """Parse a JSON file; a syntax error is reported with its line and column."""
+def _content(file: Path) -> bytes:
+    if file.suffix != ".gz":
+        return file.read_bytes()
     try:
-        return json.loads(read_text(path))
+        return gzip.decompress(file.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError("not a sound gzip file", where=file, fix="Check the path, or repair the file") from error
+
+
+def read_json(path: str | Path, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Parse a JSON file; a syntax error is reported with its line and column.
+
+    Args:
+        pairs: makes what stands for an object from its names and values, of which a name may come twice.
+    """
+    try:
+        return json.loads(read_text(path), object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise UserError(f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}", where=path,
                         fix="Repair the file or give another") from error

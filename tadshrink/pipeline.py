@@ -70,7 +70,7 @@ class _Run:
     def __init__(self, work: WorkDir, inputs: RunInputs, settings: RunSettings, device: str | None, reporter: Reporter) -> None:
         self.work, self.settings, self.device, self.reporter = work, settings, device, reporter
         self.baseline, self.choice, self.data, self.budget = inputs.baseline, inputs.choice, inputs.data, inputs.budget
-        self.source = open_source(self.data, self.baseline.detector.config.sampling)
+        self.source = open_source(self.data, self.baseline.detector.config.sampling, reporter)
 
     def all(self) -> dict[str, Any]:
         before = self._measure("baseline/heldout", self.work.path / BASELINE)

@@ -14,7 +14,7 @@ from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignSettings
 from tadshrink.compress.selection import check_metric
 from tadshrink.compress.target import DropBudget, parse_target, plan_drops
-from tadshrink.data.datasets import HELDOUT, Dataset, load_dataset, read_dataset_config
+from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
 from tadshrink.errors import UserError
 from tadshrink.profiling.macs import count_macs
@@ -76,7 +76,7 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     config = baseline.detector.config
     budget = plan_drops(target, count_macs(baseline.detector, *example_window(config)), settings.at_least)
     prepare_data(choice, reporter)
-    baseline, data = fitted(baseline, load_dataset(choice.name, choice.root), reporter)
+    baseline, data = fitted(baseline, choice.load(reporter), reporter)
     check_splits(data, ["train", HELDOUT, "test"])
     return RunInputs(baseline, choice, data, budget)
 

@@ -11,6 +11,8 @@ import typer
 
 from tadshrink.cli.app import app
 from tadshrink.data.datasets import read_dataset_config
+from tadshrink.models.detector import check_sizes
+from tadshrink.models.presets import architecture
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,7 +57,10 @@ def test_the_checkpoint_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_sample_config_is_valid(path: Path) -> None:
-    assert read_dataset_config(path)[0].classes
+    if path.stem.endswith("_model"):
+        check_sizes(architecture(str(path), ["a"]))
+    else:
+        assert read_dataset_config(path)[0].classes
 
 
 def test_links_and_pictures_are_there() -> None:

@@ -57,7 +57,7 @@ def load_checkpoint(path: str | Path, settings: LoadSettings = AS_IS, reporter: 
         UserError: whatever is wrong with the file or the settings, in one line.
     """
     content = read_torch(path)
-    if not _is_ours(content):
+    if not is_ours(content):
         return read_foreign(content, settings, path, reporter)
     payload = _opened(content, "checkpoint", path)
     _check_layout(payload, path, "not a valid checkpoint", DAMAGED)
@@ -98,14 +98,15 @@ def _opened(content: Any, kind: str, path: str | Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in _ENVELOPE}
 
 
-def _is_ours(content: Any) -> bool:
+def is_ours(content: Any) -> bool:
+    """Whether ``torch.load`` returned what a tadshrink command wrote."""
     tag = content.get("format") if isinstance(content, dict) else None
     return isinstance(tag, str) and tag.startswith(_PREFIX)
 
 
 def _check_envelope(content: Any, kind: str, path: str | Path) -> None:
     """Is this our kind of file, of a version that is known here?"""
-    if not _is_ours(content):
+    if not is_ours(content):
         raise UserError(f"a torch file with {_summary(content)}; this version reads only tadshrink {kind} files",
                         where=path, fix="Give a file that tadshrink wrote")
     if content["format"] != _PREFIX + kind:

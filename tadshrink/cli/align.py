@@ -31,6 +31,7 @@ def command(
     cls_kd: ClassKd = None,
     seed: options.Seed = 0,
     root: options.Root = None,
+    allow_missing: options.AllowMissing = False,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -44,7 +45,7 @@ def command(
     from tadshrink.stages.common import DatasetChoice
 
     settings = settings_from(AlignSettings, epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed)
-    result = align(checkpoint, teacher, DatasetChoice(dataset, root), output, settings, device, ConsoleReporter())
+    result = align(checkpoint, teacher, DatasetChoice(dataset, root, allow_missing), output, settings, device, ConsoleReporter())
     if result.curve:
         say("losses of the last epoch: " + ", ".join(f"{name} {value:.4f}" for name, value in result.curve[-1].items()))
     say(f"written to {result.output} (LoRA not merged yet: tadshrink merge), weights {result.checksum}")

@@ -37,10 +37,14 @@ def reads_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(**arguments: Any) -> None:
+        told = [arguments.pop(name) for name in _OPTIONS]
+        files = {name: arguments[name] for name in _CHECKPOINTS if arguments.get(name)}
+        if not files and not any(told):
+            return command(**arguments)
+        # Only now, since it imports torch.
         from tadshrink.checkpoint.opening import ModelFile
 
-        settings = _settings(*(arguments.pop(name) for name in _OPTIONS))
-        files = {name: arguments[name] for name in _CHECKPOINTS if arguments.get(name)}
+        settings = _settings(*told)
         if settings.given() and not files:
             raise UserError(f"{', '.join(settings.given())}: there is no checkpoint to read so", fix="Give a checkpoint")
         command(**arguments | {name: ModelFile(path, settings) for name, path in files.items()})

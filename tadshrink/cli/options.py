@@ -12,6 +12,8 @@ Dataset = Annotated[str, typer.Option("--dataset", metavar="D", help="Built-in d
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Checkpoint (.pth) to write.", show_default=False)]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the built-in datasets, or of the data of a YAML. Default: "
                                            "TADSHRINK_DATA, else the user's cache folder; for a YAML, its own folder.", show_default=False)]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on without the videos that are annotated and not here; they are "
+                                            "counted and named. Default: they are an error.")]
 Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda. Default: a GPU if there is one.", show_default=False)]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Windows per batch.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]

@@ -32,6 +32,7 @@ def command(
     cls_kd: align.ClassKd = None,
     seed: options.Seed = 0,
     root: options.Root = None,
+    allow_missing: options.AllowMissing = False,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -51,7 +52,7 @@ def command(
     settings = settings_from(RunSettings, target=target, at_least=at_least, metric=metric, tolerance=tolerance, heal=heal == "lora",
                              align=settings_from(AlignSettings, epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed))
     folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{target.replace('%', 'pct')}"
-    result = run(checkpoint, DatasetChoice(dataset, root), folder, settings, fresh, device, ConsoleReporter()).to_json()
+    result = run(checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter()).to_json()
     _print(result)
     emit(json, result)
 

@@ -21,6 +21,7 @@ def command(
     split: options.Split = "heldout",
     batch_size: options.BatchSize = 8,
     root: options.Root = None,
+    allow_missing: options.AllowMissing = False,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -28,7 +29,7 @@ def command(
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.select import select
 
-    result = select(checkpoint, DatasetChoice(dataset, root), output, metric, split, batch_size, device, ConsoleReporter())
+    result = select(checkpoint, DatasetChoice(dataset, root, allow_missing), output, metric, split, batch_size, device, ConsoleReporter())
     ranking = result.ranking
     table(f"{metric} on {split} without each block ({ranking.baseline:.4g} with all), best to drop first", ["block", metric, "change"],
           [[item.block, f"{item.score:.4g}", f"{item.change:+.4g}"] for item in ranking.candidates])

@@ -17,14 +17,16 @@ EXAMPLE = "tadshrink train --dataset synthetic --epochs 50 -o base.pth"
 def command(
     dataset: options.Dataset,
     output: options.Output,
-    arch: Annotated[str, typer.Option("--arch", metavar="A", help="videomae-nano, videomae-s, videomae-b or videomae-l.")] = "videomae-nano",
-    init: Annotated[Path | None, typer.Option("--init", metavar="W", help="VideoMAE weights (.pth of MCG-NJU or mmaction2) that the backbone "
-                                              "starts from. Default: random weights.", show_default=False)] = None,
+    arch: Annotated[str, typer.Option("--arch", metavar="A", help="videomae-nano, videomae-s, videomae-b, videomae-l, actionformer-nano "
+                                                                     "(on features), or a YAML file.")] = "videomae-nano",
+    init: Annotated[Path | None, typer.Option("--init", metavar="W", help="VideoMAE weights (.pth of MCG-NJU or mmaction2), or a "
+                                              "detector, that the backbone starts from. Default: random weights.", show_default=False)] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 50,
     batch_size: options.BatchSize = 4,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
     seed: options.Seed = 0,
     root: options.Root = None,
+    allow_missing: options.AllowMissing = False,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -38,6 +40,6 @@ def command(
     from tadshrink.training.settings import TrainSettings
 
     settings = settings_from(TrainSettings, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
-    result = train(DatasetChoice(dataset, root), output, arch, settings, device, ConsoleReporter(), init)
+    result = train(DatasetChoice(dataset, root, allow_missing), output, arch, settings, device, ConsoleReporter(), init)
     say(f"held-out average mAP {result.heldout['average_map']:.2f}; written to {result.output}, weights {result.checksum}")
     emit(json, result.to_json())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +19,8 @@ class ActionGrid:
 
     def __init__(self, dataset: Dataset, split: str, source: Source) -> None:
         self.dataset, self.source = dataset, source
-        self.records = {record.name: record for record in dataset.split(split)}
+        # An action that is annotated twice is one (as in OpenTAD).
+        self.records = {record.name: replace(record, actions=tuple(dict.fromkeys(record.actions))) for record in dataset.split(split)}
         self.index = {label: number for number, label in enumerate(dataset.classes)}
 
     def of(self, video: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from tadshrink.data.features import READERS
+from tadshrink.data.feature_files import READERS
 from tadshrink.errors import UserError
 from tadshrink.models.config import describe
 
 Kind = Literal["videos", "features"]
+AnnotationFormat = Literal["auto", "activitynet", "bmn", "thumos", "epic"]
+Value = TypeVar("Value")
 #: Ways of sampling (``SamplingConfig.mode``) that there are for each kind of input.
-MODES: dict[Kind, tuple[str, ...]] = {"videos": ("sliding", "resize"), "features": ("sliding", "whole")}
+MODES: dict[Kind, tuple[str, ...]] = {"videos": ("sliding", "resize"), "features": ("sliding", "whole", "resize")}
 #: The key of a dataset YAML that says how the names of its files end.
 EXTENSION_KEYS: dict[Kind, str] = {"videos": "extension", "features": "feature_extension"}
 #: The sampling settings that a dataset decides.
@@ -23,9 +25,17 @@ SAMPLING_KEYS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def _some(value: Value) -> Value:
+    if value is not None and len(value) == 0:
+        raise ValueError("nothing is listed")
+    return value
+
+
+def _distinct(names: Value) -> Value:
+    if isinstance(names, str):
+        return names
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"listed more than once: {', '.join(twice)}")
+        raise ValueError(f"listed more than once: {', '.join(map(str, twice))}")
     return names
 
 
@@ -33,6 +43,12 @@ def _readable(extension: str) -> str:
     if extension not in READERS:
         raise ValueError(f"no reader for {extension!r}; there is one for {', '.join(READERS)}")
     return extension
+
+
+#: Names of classes, or the path of a file of them.
+Classes = Annotated[tuple[str, ...] | str, AfterValidator(_some), AfterValidator(_distinct)]
+#: A tIoU threshold.
+Overlap = Annotated[float, Field(gt=0, le=1)]
 
 
 class Splits(BaseModel):
@@ -49,23 +65,43 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
+    #: Where the data can be had, a sentence for messages about what is missing.
+    source: str | None = None
+    #: File or folder of annotations, and which form it has.
     annotations: str
-    #: Folder of the video files, or of the files of features: one of the two.
+    annotation_format: AnnotationFormat = "auto"
+    #: CSV with the durations, frame rates or splits of the videos, where the annotations have none.
+    video_info: str | None = None
+    #: Which of the two labels of EPIC-KITCHENS is the class.
+    label: Literal["verb", "noun"] = "verb"
+    #: Folder of the video files, or of the files of features (several: their channels are joined): one of the two.
     videos: str | None = None
-    features: str | None = Field(None, validate_default=True)
-    classes: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=1)
-    #: Labels in the annotation file that are neither trained on nor counted, such as "Ambiguous" in THUMOS-14.
+    features: Annotated[tuple[str, ...] | str | None, AfterValidator(_some)] = Field(None, validate_default=True)
+    #: The names in the order of the model's outputs, or the path of a file of them; of a loaded dataset always the names.
+    classes: Classes
+    #: Labels in the annotation file that are neither trained on nor counted.
     ignored_labels: tuple[str, ...] = ()
+    #: Labels that mark regions where the THUMOS-14 rule counts a detection neither as right nor as wrong.
+    ambiguous_labels: tuple[str, ...] = ("Ambiguous",)
+    #: Videos that are left out: names, or the path of a JSON or text file of them.
+    blocked: tuple[str, ...] | str = ()
     root: str | None = None
+    #: A file is called prefix + name of the video + "." + extension.
+    prefix: str = ""
     extension: str = "mp4"
     feature_extension: Annotated[str, AfterValidator(_readable)] = "npy"
     #: The files of features hold [channels, time].
     transposed: bool = False
     #: "training" brings each channel to mean 0 and deviation 1 over the training videos, without those held out.
     normalise: Literal["none", "training"] = "none"
-    #: Frames per second of the videos that features come from, where the annotation file says neither "frame" nor "fps".
+    #: Frames per second of the videos that features come from, if it is not what the annotation file says.
     fps: float | None = Field(None, gt=0, allow_inf_nan=False)
     splits: Splits = Splits()
+    #: How detections are matched to the actions, and at which overlaps.
+    rule: Literal["activitynet", "thumos14"] = "activitynet"
+    tiou: Annotated[tuple[Overlap, ...], AfterValidator(_distinct)] = Field((0.3, 0.4, 0.5, 0.6, 0.7), min_length=1)
+    #: File of a video-level classifier that names the proposals of a model of one class.
+    class_scores: str | None = None
     #: Share of the training videos held out for selection and the stop rule.
     heldout: float = Field(0.2, gt=0, lt=1)
     mode: str = Field("sliding", validate_default=True)
@@ -73,11 +109,14 @@ class DatasetConfig(BaseModel):
     frames_per_cell: int = Field(1, gt=0)
     snippet_stride: int = Field(4, gt=0, description="video frames per grid cell")
     frame_size: int = Field(160, gt=0)
+    #: How training clips change at random: "light" (crop, brightness, contrast), "flips" (also mirrored along both axes, for a
+    #: camera that looks straight down), "reference" (as OpenTAD trains on frames), "none".
+    augment: Literal["light", "flips", "reference", "none"] = "light"
     offset_frames: float = Field(0.0, allow_inf_nan=False, description="frames from the start of the video to the centre of its first feature")
 
     @field_validator("features")
     @classmethod
-    def _one_kind(cls, features: str | None, others: ValidationInfo) -> str | None:
+    def _one_kind(cls, features: str | tuple[str, ...] | None, others: ValidationInfo) -> str | tuple[str, ...] | None:
         # Where 'videos' is wrong itself it is absent here, and reported.
         if "videos" in others.data and (features is None) == (others.data["videos"] is None):
             raise ValueError("give either 'videos' or 'features'")
@@ -97,9 +136,10 @@ class DatasetConfig(BaseModel):
         return "features" if self.videos is None else "videos"
 
     @property
-    def folder(self) -> str:
-        """The folder of the files, relative to the root."""
-        return getattr(self, self.kind)
+    def folders(self) -> tuple[str, ...]:
+        """The folders of the files, relative to the root; more than one where features come in several streams."""
+        given = getattr(self, self.kind)
+        return (given,) if isinstance(given, str) else given
 
     @property
     def suffix(self) -> str:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 
-from tadshrink.data.annotations import VideoRecord, read_annotations
+from tadshrink.data.annotations import AnnotationSettings, Found, VideoRecord, find_annotations
+from tadshrink.data.annotations.lists import read_classes, read_names
+from tadshrink.data.annotations.oddities import find_oddities
+from tadshrink.data.annotations.reading import require_sound
 from tadshrink.data.dataset_config import DatasetConfig, parse_dataset_config
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
+from tadshrink.reporting import SILENT, Reporter
 
 #: The part of the training split that is used for selection and for the stop rule, and never trained on.
 HELDOUT = "heldout"
+#: Kind of problem: a label that is not a class.
+UNKNOWN = "unknown label"
+#: Class names that a message shows; the rest is counted.
+SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -28,20 +38,23 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.config.classes
+        # They have been read where the YAML names a file of them.
+        return self.config.classes  # type: ignore[return-value]
 
     @property
-    def folder(self) -> Path:
-        """Where the files of videos or features are."""
-        return self.root / self.config.folder
+    def folders(self) -> list[Path]:
+        """Where the files of videos or features are; several where features come in several streams."""
+        return [self.root / folder for folder in self.config.folders]
 
-    def file(self, record: VideoRecord) -> Path:
-        """The file of a video, or of its features."""
-        return self.folder / f"{record.name}{self.config.suffix}"
+    def files(self, record: VideoRecord) -> list[Path]:
+        """The file of a video, or those of its features."""
+        return [folder / f"{self.config.prefix}{record.name}{self.config.suffix}" for folder in self.folders]
 
     def video(self, record: VideoRecord) -> Video:
-        """A record as sources of windows take it."""
-        return Video(record.name, self.file(record), record.duration, record.frames, record.fps or self.config.fps)
+        """A record as sources of windows take it; a frame rate in the configuration is stronger than that in the annotations."""
+        first, *more = self.files(record)
+        frames, fps = (record.frames, record.fps) if self.config.fps is None else (None, self.config.fps)
+        return Video(record.name, first, record.duration, frames, fps, tuple(more))
 
     def of_one_class(self, name: str) -> Dataset:
         """The same actions, all with this label."""
@@ -51,19 +64,27 @@ class Dataset:
     def split(self, name: str) -> list[VideoRecord]:
         """Videos of ``train``, ``heldout``, ``validation``, ``test`` or of a split named as in the annotation file.
 
-        ``train`` (also by its own name, such as ``training``) never contains a held-out video.
+        ``train`` (also by its own name, such as ``training``) never contains a held-out video. ``training`` and ``testing`` mean
+        ``train`` and ``test`` where the file has no such split with actions.
 
         Raises:
             UserError: there is no such split, or it is empty; the splits present are listed.
         """
-        config = self.config.splits
-        subset = {"train": config.train, HELDOUT: config.train, "validation": config.validation, "test": config.test}.get(name, name)
+        subset = self._subset(name)
         found = [record for record in self.records if record.subset == subset]
-        if subset == config.train:
+        if subset == self.config.splits.train:
             found = [record for record in found if self._is_heldout(record) == (name == HELDOUT)]
         if not found:
             raise UserError(f"split {name!r} has no videos", where=self.root / self.config.annotations, fix=self._advice(subset))
         return found
+
+    def _subset(self, name: str) -> str:
+        """The annotation file's name for a split."""
+        config = self.config.splits
+        roles = {"train": config.train, HELDOUT: config.train, "validation": config.validation, "test": config.test}
+        if any(record.subset == name and record.actions for record in self.records):
+            return roles.get(name, name)
+        return (roles | {"training": config.train, "testing": config.test}).get(name, name)
 
     def _advice(self, subset: str) -> str:
         present = sorted({record.subset for record in self.records})
@@ -102,7 +123,8 @@ def read_dataset_config(dataset: str | Path, root: Path | None = None) -> tuple[
     name = str(dataset)
     if name in builtin_names():
         text = (package_files("tadshrink.data") / "builtin" / f"{name}.yaml").read_text(encoding="utf-8")
-        return parse_dataset_config(text, name), (root or data_root()) / name
+        config = parse_dataset_config(text, name)
+        return config, (root or data_root()) / (config.root or name)
     path = Path(dataset)
     if not path.is_file():
         raise UserError("no such dataset", where=name,
@@ -111,32 +133,77 @@ def read_dataset_config(dataset: str | Path, root: Path | None = None) -> tuple[
     return config, root or path.parent / Path(config.root or ".").expanduser()
 
 
-def load_dataset(dataset: str | Path, root: Path | None = None) -> Dataset:
-    """Read a dataset's configuration and annotations.
+def load_dataset(dataset: str | Path, root: Path | None = None, reporter: Reporter = SILENT) -> Dataset:
+    """Read a dataset's configuration and annotations. Odd actions are counted in a note and kept.
 
     Raises:
         UserError: no such dataset, bad configuration, missing or bad annotations, a label that is not a class.
     """
+    opened, found = open_dataset(dataset, root)
+    require_sound(found, _fix(opened, found))
+    odd = Counter(problem.kind for problem in find_oddities(opened.records, found.path))
+    if odd:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in odd.items())
+        found.notes.append(f"odd actions, kept as they are: {kinds}; tadshrink data check names them")
+    for note in found.notes:
+        reporter.note(note)
+    return opened
+
+
+def open_dataset(dataset: str | Path, root: Path | None = None) -> tuple[Dataset, Found]:
+    """:func:`load_dataset` that lists bad records and unknown labels instead of stopping at them."""
     config, folder = read_dataset_config(dataset, root)
-    path = folder / config.annotations
-    if not path.is_file():
+    _require_files(config, folder, str(dataset) in builtin_names(), root)
+    if isinstance(config.classes, str):
+        config = config.model_copy(update={"classes": read_classes(folder / config.classes)})
+    info = None if config.video_info is None else folder / config.video_info
+    settings = AnnotationSettings(config.annotation_format, info, config.label, config.ambiguous_labels, tuple(config.classes))
+    found = find_annotations(folder / config.annotations, settings)
+    blocked = set(read_names(folder / config.blocked) if isinstance(config.blocked, str) else config.blocked)
+    kept = [_without(record, config.ignored_labels) for record in found.records if record.name not in blocked]
+    if blocked:
+        found.notes.append(f"blocked videos: {len(blocked)} listed, {len(found.records) - len(kept)} of them in the annotations")
+    found.records, found.blocked = kept, tuple(sorted(blocked))
+    find_unknown(config.classes, found)
+    return Dataset(config, folder, tuple(kept)), found
+
+
+def how_to_get(config: DatasetConfig, folder: Path) -> str:
+    """What to do where data is missing that the package cannot make, in a sentence or two; empty if the YAML does not say."""
+    if config.source is None:
+        return ""
+    files = " and ".join(f"{name}/{config.prefix}NAME{config.suffix}" for name in config.folders)
+    return f"{config.name} is looked for in {folder} ({config.annotations}, {files}); --root names the folder above. {config.source}"
+
+
+def _require_files(config: DatasetConfig, folder: Path, builtin: bool, root: Path | None) -> None:
+    """Raise a :class:`UserError` for the first file named in the configuration that is not there."""
+    needed = {"annotations": "annotation file", "classes": "list of classes", "blocked": "list of blocked videos",
+              "video_info": "CSV of the videos"}
+    for key, what in needed.items():
+        value = getattr(config, key)
+        if not isinstance(value, str) or (folder / value).exists():
+            continue
         make = f"Run: tadshrink data make {config.name}" + (f" --root {root}" if root else "")
-        fix = make if str(dataset) in builtin_names() else "Correct 'annotations' or 'root' in the dataset YAML"
-        raise UserError("no annotation file here", where=path, fix=fix)
-    records = [_without(record, config.ignored_labels) for record in read_annotations(path)]
-    _check_labels(records, config, path)
-    return Dataset(config, folder, tuple(records))
+        own = make if builtin else f"Correct {key!r} or 'root' in the dataset YAML"
+        raise UserError(f"no {what} here", where=folder / value, fix=how_to_get(config, folder) or own)
 
 
 def _without(record: VideoRecord, labels: tuple[str, ...]) -> VideoRecord:
-    return replace(record, actions=tuple(action for action in record.actions if action.label not in labels))
+    return replace(record, actions=tuple(action for action in record.actions if action.label not in labels)) if labels else record
 
 
-def _check_labels(records: list[VideoRecord], config: DatasetConfig, path: Path) -> None:
-    known = set(config.classes)
-    for record in records:
-        for number, action in enumerate(record.actions):
+def find_unknown(classes: Iterable[str], found: Found) -> None:
+    """Note every action whose label is none of the classes."""
+    known = set(classes)
+    for record in found.records:
+        for action in record.actions:
             if action.label not in known:
-                raise UserError(f"video {record.name!r}, annotation {number}: label {action.label!r} is not a class of the dataset",
-                                where=path, fix=f"Classes: {', '.join(config.classes)}; others may stand under 'ignored_labels'")
+                found.bad(record.where(action), f"label {action.label!r} is not a class of the dataset", UNKNOWN)
 
+
+def _fix(dataset: Dataset, found: Found) -> str:
+    if next((problem.kind for problem in found.problems if problem.fatal), None) != UNKNOWN:
+        return "Repair or remove these records"
+    names = ", ".join(dataset.classes[:SHOWN]) + (f", ... ({len(dataset.classes)} in all)" if len(dataset.classes) > SHOWN else "")
+    return f"Classes: {names}; others may stand under 'ignored_labels'"

@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +24,8 @@ from tadshrink.data.timeline import Video
 from tadshrink.data.windows import Window
 
 Item = TypeVar("Item")
+#: A batch of inference holds no more windows than fit in so many bytes, so that long windows go one by one.
+BATCH_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class TrainingSet:
         """All batches of one epoch, in an order drawn from (seed, epoch)."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self.samples))
         chosen = (order[number * batch_size:(number + 1) * batch_size] for number in range(self.batches_per_epoch(batch_size)))
-        return prefetch(self._batch([(int(index), np.random.default_rng([seed, epoch, int(index)])) for index in indices], augmented)
-                        for indices in chosen)
+        return prefetch(self.batch(indices, epoch, seed, augmented) for indices in chosen)
 
-    def _batch(self, drawn: list[tuple[int, np.random.Generator]], augmented: bool) -> Batch:
-        items = [self._sample(self.samples[index], rng, augmented) for index, rng in drawn]
+    def batch(self, indices: Iterable[int], epoch: int, seed: int, augmented: bool = True) -> Batch:
+        """These of the :attr:`samples`, as they are drawn in an epoch."""
+        items = [self._sample(self.samples[index], np.random.default_rng([seed, epoch, int(index)]), augmented) for index in indices]
         inputs, masks, segments, labels = zip(*items, strict=True)
         return Batch(torch.stack(inputs), torch.stack(masks), list(segments), list(labels))
 
@@ -79,8 +81,8 @@ class TrainingSet:
         source = self.source
         segments, _ = self.actions.of(video.name)
         window = self.grid.draw(segments, source.timeline(video), source.sampling, source.kept_share, rng)
-        inputs, mask = source.load(video, window)
-        return source.augment(inputs, rng) if augmented else inputs, mask, *self.actions.inside(video.name, window, source.kept_share)
+        inputs, mask = source.draw(video, window, rng) if augmented else source.load(video, window)
+        return inputs, mask, *self.actions.inside(video.name, window, source.kept_share)
 
 
 def video_windows(video: Video, source: Source) -> list[Window]:
@@ -89,7 +91,7 @@ def video_windows(video: Video, source: Source) -> list[Window]:
 
 
 def inference_batches(videos: Iterable[Video], source: Source, batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[VideoWindow]]]:
-    """All windows of some videos, ``batch_size`` at a time; windows of different lengths do not share a batch.
+    """All windows of some videos, at most ``batch_size`` at a time; windows of different lengths do not share a batch.
 
     Yields:
         inputs (uint8 frames ``[B, 1, 3, F, H, W]`` or float32 features ``[B, C, T]``), masks bool ``[B, T]`` and where each
@@ -103,12 +105,17 @@ def inference_batches(videos: Iterable[Video], source: Source, batch_size: int) 
                 yield *source.load(video, window), VideoWindow(video.name, window, start, line.fps, line.duration)
 
     return prefetch((torch.stack([item[0] for item in group]), torch.stack([item[1] for item in group]), [item[2] for item in group])
-                    for same in _alike(windows()) for group in grouped(same, batch_size))
+                    for same in _alike(windows()) for group in _batched(same, batch_size))
 
 
 def _alike(items: Iterable[tuple[Tensor, Tensor, VideoWindow]]) -> Iterator[Iterator[tuple[Tensor, Tensor, VideoWindow]]]:
     """Neighbouring items whose masks are of one length."""
     return (same for _, same in groupby(items, key=lambda item: len(item[1])))
+
+
+def _batched(items: Iterator[tuple[Tensor, Tensor, VideoWindow]], size: int) -> Iterator[list[tuple[Tensor, Tensor, VideoWindow]]]:
+    first = next(items)
+    return grouped(chain([first], items), min(size, max(1, BATCH_BYTES // first[0].nbytes)))
 
 
 def grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

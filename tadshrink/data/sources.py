@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadshrink.data.augment import augment
+from tadshrink.data.augment import AUGMENTATIONS
 from tadshrink.data.dataset_config import MODES, Kind
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.features import READERS, FeatureSource, measure_scale, read_features
+from tadshrink.data.feature_files import READERS
+from tadshrink.data.features import FeatureSource
 from tadshrink.data.grids import GRIDS
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.video import FrameStore
 from tadshrink.data.windows import Window, window_mask
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
+from tadshrink.reporting import SILENT, Reporter
 
 
 class Source(Protocol):
@@ -38,45 +40,59 @@ class Source(Protocol):
         """One window as the detector takes it, without the batch dimension: uint8 frames ``[1, 3, F, H, W]`` or float32
         features ``[C, T]``; and the mask bool ``[T]`` of the cells that are not padding."""
 
-    def augment(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
-        """A random change of what :meth:`load` gave, for training."""
+    def draw(self, video: Video, window: Window, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """:meth:`load` for training: changed at random."""
 
 
 class VideoSource:
-    """Windows over video files; ``frames`` keeps what was decoded."""
+    """Windows over video files.
+
+    Args:
+        augment: how training clips change, a key of :data:`AUGMENTATIONS`.
+
+    Attributes:
+        frames, training: keep what was decoded as inference and as training see it; one store where both see the same.
+    """
 
     kept_share = 0.75
 
-    def __init__(self, sampling: SamplingConfig, frames: FrameStore | None = None) -> None:
-        self.sampling, self.grid = sampling, GRIDS[sampling.mode]
+    def __init__(self, sampling: SamplingConfig, frames: FrameStore | None = None, augment: str = "light") -> None:
+        self.sampling, self.grid, self.augmentation = sampling, GRIDS[sampling.mode], AUGMENTATIONS[augment]
         self.frames = frames or FrameStore(sampling.frame_size)
+        margin = self.augmentation.margin
+        self.training = self.frames if margin is None else self.frames.uncropped(round(margin * sampling.frame_size))
 
     def timeline(self, video: Video) -> Timeline:
-        info = self.frames.info(video.path)
-        duration = info.duration if video.duration is None else video.duration
-        return Timeline(duration, info.frames / duration, info.frames, self.grid.cells(info.frames, self.sampling))
+        index = self.frames.index(video.path)
+        cells = self.grid.cells(index.frames, self.sampling)
+        if index.declared is not None:
+            # Of a file that was cut off, the length in the annotations says nothing.
+            return Timeline(index.duration, index.fps, None, cells)
+        duration = index.duration if video.duration is None else video.duration
+        return Timeline(duration, index.frames / duration, index.frames, cells)
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
-        indices = self.grid.frames(window, self.frames.info(video.path).frames, self.sampling)
-        clip = self.frames.frames(video.path, indices).permute(1, 0, 2, 3)
+        return self._clip(self.frames, video, window)[None], torch.from_numpy(window_mask(window, self.sampling))
+
+    def draw(self, video: Video, window: Window, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        clip = self.augmentation.change(self._clip(self.training, video, window), self.sampling.frame_size, rng)
         return clip[None], torch.from_numpy(window_mask(window, self.sampling))
 
-    def augment(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
-        return augment(inputs[0], rng)[None]
+    def _clip(self, store: FrameStore, video: Video, window: Window) -> Tensor:
+        indices = self.grid.frames(window, store.index(video.path).frames, self.sampling)
+        return store.frames(video.path, indices).permute(1, 0, 2, 3)
 
 
-def open_source(dataset: Dataset, sampling: SamplingConfig) -> Source:
-    """The source of a dataset's windows. With ``normalise: training`` all training features are read once for it."""
+def open_source(dataset: Dataset, sampling: SamplingConfig, reporter: Reporter = SILENT) -> Source:
+    """The source of a dataset's windows. What is wrong with a video that can be read all the same is told to ``reporter``."""
     config = dataset.config
     if config.kind == "videos":
-        return VideoSource(sampling)
-    training = (dataset.file(record) for record in dataset.split("train"))
-    scale = measure_scale(training, config.transposed) if config.normalise == "training" else None
-    return FeatureSource(sampling, transposed=config.transposed, scale=scale)
+        return VideoSource(sampling, FrameStore(sampling.frame_size, reporter=reporter), config.augment)
+    return FeatureSource(sampling, transposed=config.transposed)
 
 
-def file_source(config: DetectorConfig, path: Path) -> Source:
-    """A source for one file that belongs to no dataset. It keeps nothing, so a long video needs no more memory.
+def file_source(config: DetectorConfig, path: Path, reporter: Reporter = SILENT) -> Source:
+    """A source for one file that belongs to no dataset. It keeps no more than a window, so a long video needs no more memory.
 
     Raises:
         UserError: a video where the model takes features, or the reverse, or a way of sampling that there is not.
@@ -89,7 +105,7 @@ def file_source(config: DetectorConfig, path: Path) -> Source:
         raise UserError(f"{kind} cannot be sampled in mode {mode!r}", where=path, fix=f"Modes: {', '.join(MODES[kind])}")
     if isinstance(config.backbone, FeatureConfig):
         return FeatureSource(config.sampling, config.backbone.channels)
-    return VideoSource(config.sampling, FrameStore(config.sampling.frame_size, max_bytes=0))
+    return VideoSource(config.sampling, FrameStore(config.sampling.frame_size, max_bytes=0, reporter=reporter))
 
 
 def model_kind(config: DetectorConfig) -> Kind:
@@ -98,12 +114,12 @@ def model_kind(config: DetectorConfig) -> Kind:
 
 
 def feature_channels(dataset: Dataset) -> int:
-    """Channels of a dataset's features, by the first of its files that is there.
+    """Channels of a dataset's features, all streams together, by the first of its videos that is there.
 
     Raises:
-        UserError: none is, or it is not a file of features.
+        UserError: none is, or it has no files of features.
     """
-    path = next((path for record in dataset.records if (path := dataset.file(record)).is_file()), None)
-    if path is None:
-        raise UserError("not one file of features is here", where=dataset.folder, fix="Correct 'features' in the dataset YAML")
-    return read_features(path, dataset.config.transposed).shape[1]
+    video = next((video for video in map(dataset.video, dataset.records) if video.path.is_file()), None)
+    if video is None:
+        raise UserError("not one file of features is here", where=dataset.folders[0], fix="Correct 'features' in the dataset YAML")
+    return len(FeatureSource(SamplingConfig(), transposed=dataset.config.transposed).read(video, 0, 1))

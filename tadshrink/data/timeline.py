@@ -18,6 +18,8 @@ class Video:
     duration: float | None = None
     frames: float | None = None
     fps: float | None = None
+    #: Files of further streams of features.
+    more: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -79,13 +79,13 @@ def actions_in_cells(record: VideoRecord, timeline: Timeline, sampling: Sampling
     stay exact (ActionFormer).
     """
     seconds = _seconds(record)
-    frames = seconds * timeline.fps if timeline.frames is None else np.trunc(seconds / record.duration * timeline.frames)
+    frames = seconds * timeline.fps if timeline.frames is None else np.trunc(seconds / timeline.duration * timeline.frames)
     return ((frames - sampling.offset_frames) / sampling.snippet_stride).astype(np.float32)
 
 
 def actions_in_shares(record: VideoRecord, timeline: Timeline, sampling: SamplingConfig) -> np.ndarray:
     """Actions as (start, end) where the whole video is ``sampling.window`` cells long, float32 ``[N, 2]``."""
-    share = _seconds(record).astype(np.float32) / np.float32(record.duration)
+    share = _seconds(record).astype(np.float32) / np.float32(timeline.duration)
     return np.clip(share, 0, 1) * np.float32(sampling.window)
 
 

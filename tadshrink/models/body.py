@@ -72,6 +72,8 @@ class FeatureBody:
         return detector.projection.stem
 
     def embed(self, detector: Detector, inputs: Tensor, masks: Tensor) -> Tensor:
+        if detector.config.backbone.normalise:
+            inputs = detector.standardise(inputs, masks)
         return detector.projection.enter(inputs, self.context(detector, masks))
 
     def context(self, detector: Detector, masks: Tensor) -> Tensor:

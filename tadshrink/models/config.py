@@ -38,6 +38,8 @@ class FeatureConfig(_Config):
     """No backbone: the detector takes a sequence of features that were extracted before."""
 
     channels: int
+    #: Bring each channel to mean 0 and deviation 1 first, with numbers that are kept with the weights.
+    normalise: bool = False
 
 
 class HeadConfig(_Config):

@@ -13,6 +13,7 @@ from tadshrink.models.actionformer import NECKS, Head, Projection, initialise, i
 from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.body import BODIES
 from tadshrink.models.config import BackboneConfig, DetectorConfig, SamplingConfig
+from tadshrink.models.standardise import Standardise
 from tadshrink.models.vit import Recogniser
 
 
@@ -68,6 +69,8 @@ class Detector(nn.Module):
         window = config.sampling.window
         if isinstance(config.backbone, BackboneConfig):
             self.backbone = Recogniser(config.backbone, window)
+        elif config.backbone.normalise:
+            self.standardise = Standardise(config.backbone.channels)
         self.projection = Projection(config.head, config.inputs, window)
         self.neck = NECKS[config.head.neck](config.head)
         self.rpn_head = Head(config.head, len(config.classes))

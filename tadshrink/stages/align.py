@@ -37,7 +37,7 @@ def align(checkpoint: Path | ModelFile, teacher: Path | ModelFile, dataset: Data
     """
     check_output(output)
     student, data = open_pair(checkpoint, dataset, device, reporter)
-    source = open_source(data, student.detector.config.sampling)
+    source = open_source(data, student.detector.config.sampling, reporter)
     taught_by, _ = open_pair(teacher, dataset, device, reporter)
     return align_opened(student, taught_by, data, dataset, source, output, settings or AlignSettings(), reporter)
 

@@ -15,19 +15,29 @@ from tadshrink.device import Compute, choose_compute
 from tadshrink.evaluation.fusion import VideoScores
 from tadshrink.models.detector import Detector
 from tadshrink.reporting import Reporter
-from tadshrink.stages.inputs import as_one_class, check_dataset, named_classes
+from tadshrink.stages.inputs import as_one_class, check_dataset, named_classes, without_absent
 
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A dataset by built-in name or YAML path, and the folder it lies in (``None``: the default)."""
+    """A dataset by built-in name or YAML path, and the folder it lies in (``None``: the default).
+
+    With ``allow_missing``, videos whose files are not here are left out; otherwise they are an error.
+    """
 
     name: str
     root: Path | None = None
+    allow_missing: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """As recorded in a checkpoint's history."""
-        return {"dataset": self.name, "root": str(self.root) if self.root else None}
+        given = {"dataset": self.name, "root": str(self.root) if self.root else None}
+        return given | {"allow_missing": True} if self.allow_missing else given
+
+    def load(self, reporter: Reporter) -> Dataset:
+        """Read the dataset; see :func:`~tadshrink.data.datasets.load_dataset`."""
+        dataset = load_dataset(self.name, self.root, reporter)
+        return without_absent(dataset, reporter) if self.allow_missing else dataset
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def open_pair(file: Path | ModelFile, choice: DatasetChoice, device: str | None,
               scores: VideoScores | None = None) -> tuple[Opened, Dataset]:
     """A model and a dataset that mean the same to each other, see :func:`fitted`."""
     opened = open_detector(file, device, reporter)
-    return fitted(opened, load_dataset(choice.name, choice.root), reporter, scores)
+    return fitted(opened, choice.load(reporter), reporter, scores)
 
 
 def fitted(opened: Opened, dataset: Dataset, reporter: Reporter, scores: VideoScores | None = None) -> tuple[Opened, Dataset]:

@@ -69,7 +69,7 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
 
 def _detect_one(opened: Opened, video: Video, scores: VideoScores | None, reporter: Reporter) -> tuple[float, Detections]:
     """Length in seconds, and all detections."""
-    source = file_source(opened.detector.config, video.path)
+    source = file_source(opened.detector.config, video.path, reporter)
     found = detect_videos(opened.detector, [video], source, opened.compute, name=video.name, reporter=reporter, scores=scores)
     return source.timeline(video).duration, found[video.name]
 

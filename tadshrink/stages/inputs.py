@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tadshrink.checkpoint.format import digest
+from tadshrink.data.annotations import VideoRecord
 from tadshrink.data.dataset_config import EXTENSION_KEYS
-from tadshrink.data.datasets import Dataset
+from tadshrink.data.datasets import Dataset, how_to_get
 from tadshrink.data.sources import feature_channels, model_kind
 from tadshrink.errors import UserError
 from tadshrink.evaluation.fusion import VideoScores
@@ -31,7 +34,7 @@ def fit_dataset(config: DetectorConfig, dataset: Dataset) -> DetectorConfig:
     _check_kind(dataset, config, dataset.config.name)
     changes: dict[str, Any] = {"sampling": config.sampling.model_copy(update=dataset.config.sampling)}
     if isinstance(config.backbone, FeatureConfig):
-        changes["backbone"] = FeatureConfig(channels=feature_channels(dataset))
+        changes["backbone"] = FeatureConfig(channels=feature_channels(dataset), normalise=dataset.config.normalise == "training")
     return config.model_copy(update=changes)
 
 
@@ -108,21 +111,60 @@ def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
     Raises:
         UserError: the first split with such a problem.
     """
-    kind = dataset.config.kind
     for split in splits:
         records = dataset.split(split)
         if not any(record.actions for record in records):
             raise UserError(f"split {split!r} has {len(records)} videos and not one action", where=dataset.root / dataset.config.annotations,
                             fix="Use a split with annotated actions")
-        missing = [record.name for record in records if not dataset.file(record).is_file()]
-        if missing:
-            names = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
-            raise UserError(f"{len(missing)} of the {len(records)} {kind} of split {split!r} are not here ({names})", where=dataset.folder,
-                            fix=f"Correct {kind!r} or {EXTENSION_KEYS[kind]!r} in the dataset YAML, or take them out of the annotations")
+        check_files(dataset, split)
+
+
+def check_files(dataset: Dataset, split: str) -> None:
+    """Raise a :class:`UserError` if files of a split are not here."""
+    records = dataset.split(split)
+    if missing := absent(dataset, records):
+        raise _not_here(f"{len(missing)} of the {len(records)} {dataset.config.kind} of split {split!r}", missing, dataset)
+
+
+def absent(dataset: Dataset, records: Iterable[VideoRecord]) -> list[VideoRecord]:
+    """Videos of which a file is not here."""
+    return [record for record in records if not all(path.is_file() for path in dataset.files(record))]
+
+
+def without_absent(dataset: Dataset, reporter: Reporter) -> Dataset:
+    """The dataset without the videos whose files are not here (``--allow-missing``); they are counted and the first named.
+
+    Raises:
+        UserError: not one is here.
+    """
+    missing = absent(dataset, dataset.records)
+    if missing and len(missing) == len(dataset.records):
+        raise _not_here(f"all {len(missing)} {dataset.config.kind}", missing, dataset)
+    for subset, count in Counter(record.subset for record in missing).items():
+        names = [record.name for record in missing if record.subset == subset]
+        total = sum(record.subset == subset for record in dataset.records)
+        reporter.note(f"skipped: {count} of the {total} {dataset.config.kind} of {subset!r} are not here ({_some(names)})")
+    gone = {record.name for record in missing}
+    return replace(dataset, records=tuple(record for record in dataset.records if record.name not in gone))
+
+
+def _not_here(what: str, missing: Sequence[VideoRecord], dataset: Dataset) -> UserError:
+    kind = dataset.config.kind
+    fix = f"Add them, correct {kind!r}, 'prefix' or {EXTENSION_KEYS[kind]!r} in the dataset YAML, or go on without them: --allow-missing"
+    if not all(folder.is_dir() for folder in dataset.folders):
+        fix = how_to_get(dataset.config, dataset.root) or fix
+    return UserError(f"{what} are not here ({_some([record.name for record in missing])})", where=", ".join(map(str, dataset.folders)), fix=fix)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def data_state(dataset: Dataset) -> dict[str, Any]:
     """What changes when the dataset does: its configuration, and digests of its annotations and of the sizes of its files."""
-    sizes = [(record.name, path.stat().st_size if (path := dataset.file(record)).is_file() else None) for record in dataset.records]
-    records = [{**asdict(record), "actions": [asdict(action) for action in record.actions]} for record in dataset.records]
-    return {"config": dataset.config.model_dump(mode="json"), "annotations": digest(records)[:16], dataset.config.kind: digest(sizes)[:16]}
+    sizes = [(record.name, [path.stat().st_size if path.is_file() else None for path in dataset.files(record)]) for record in dataset.records]
+    records = [(record.name, record.subset, record.duration, record.frames, record.fps, record.ambiguous,
+                [(action.start, action.end, action.label) for action in record.actions]) for record in dataset.records]
+    # As text, since a digest of so many single values takes seconds.
+    annotations, files = (digest(json.dumps(value))[:16] for value in (records, sizes))
+    return {"config": dataset.config.model_dump(mode="json"), "annotations": annotations, dataset.config.kind: files}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.lora import merged_copy
-from tadshrink.data.datasets import HELDOUT, load_dataset
+from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.loader import inference_batches
 from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
@@ -78,7 +78,7 @@ def _outputs(output: DetectorOutput) -> tuple[Tensor, Tensor]:
 
 def _windows(opened: Opened, choice: DatasetChoice) -> tuple[Tensor, Tensor]:
     """Inputs and masks of the first :data:`WINDOWS` held-out windows."""
-    opened, data = fitted(opened, load_dataset(choice.name, choice.root), SILENT)
+    opened, data = fitted(opened, choice.load(SILENT), SILENT)
     source = open_source(data, opened.detector.config.sampling)
     inputs, masks, _ = next(inference_batches(split_videos(data, HELDOUT), source, WINDOWS))
     return inputs, masks
@@ -88,5 +88,6 @@ def _last_dataset(opened: Opened) -> DatasetChoice | None:
     for entry in reversed(opened.checkpoint.history):
         if entry["command"] == "align":
             arguments = entry["arguments"]
-            return DatasetChoice(arguments["dataset"], Path(arguments["root"]) if arguments["root"] else None)
+            root = Path(arguments["root"]) if arguments["root"] else None
+            return DatasetChoice(arguments["dataset"], root, arguments.get("allow_missing", False))
     return None

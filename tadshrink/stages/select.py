@@ -14,6 +14,7 @@ from tadshrink.data.sources import Source, open_source
 from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
+from tadshrink.stages.inputs import check_files
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, m
     check_output(output)
     check_metric(metric)
     opened, data = open_pair(checkpoint, dataset, device, reporter)
-    source = open_source(data, opened.detector.config.sampling)
+    check_files(data, split)
+    source = open_source(data, opened.detector.config.sampling, reporter)
     return select_opened(opened, data, dataset, source, output, metric, split, batch_size, reporter)
 
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from tadshrink.checkpoint.foreign.videomae import load_videomae
 from tadshrink.checkpoint.format import Checkpoint, weights_checksum
-from tadshrink.data.datasets import HELDOUT, Dataset, load_dataset
+from tadshrink.checkpoint.pretrained import backbone_weights
+from tadshrink.data.datasets import HELDOUT, Dataset
+from tadshrink.data.features import FeatureSource, measure_scale
 from tadshrink.data.loader import Batch, TrainingSet
-from tadshrink.data.sources import open_source
+from tadshrink.data.sources import Source, open_source
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.config import BackboneConfig, DetectorConfig
 from tadshrink.models.detector import Detector, weight_problems
 from tadshrink.models.losses import detection_losses
-from tadshrink.models.presets import preset
+from tadshrink.models.presets import architecture
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
@@ -43,14 +44,14 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     The state after each epoch is kept beside the output until it is written, so that the same call resumes.
 
     Args:
-        init: VideoMAE weights that the backbone starts from; by default all weights are random.
+        init: what the backbone starts from, VideoMAE weights or a detector; by default all weights are random.
 
     Raises:
         UserError: unreadable input, or weights of another architecture.
     """
     settings = settings or TrainSettings()
     check_output(output)
-    data = load_dataset(dataset.name, dataset.root)
+    data = dataset.load(reporter)
     check_splits(data, ["train", HELDOUT])
     config = config_for(arch, data)
     compute = choose_compute(device, config.compute_width)
@@ -59,7 +60,8 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     detector = Detector(config)
     start = initialise_backbone(detector, init, reporter)
     detector = detector.to(compute.device)
-    source = open_source(data, config.sampling)
+    source = open_source(data, config.sampling, reporter)
+    measure_features(detector, data, source)
     task = train_task(detector, TrainingSet(data, "train", source), settings)
     arguments = {**dataset.arguments(), "arch": arch, **start, **settings.model_dump()}
     fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data)}
@@ -74,12 +76,18 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
 
 
 def config_for(arch: str, dataset: Dataset) -> DetectorConfig:
-    """A preset with the dataset's classes and sampling."""
-    return fit_dataset(preset(arch, dataset.classes), dataset)
+    """A preset, or the architecture in a file, with the dataset's classes and sampling."""
+    return fit_dataset(architecture(arch, dataset.classes), dataset)
+
+
+def measure_features(detector: Detector, data: Dataset, source: Source) -> None:
+    """Measure the scale of the training features, if the detector is to bring them to one scale."""
+    if isinstance(source, FeatureSource) and detector.config.backbone.normalise:
+        detector.standardise.measured(*measure_scale(source, map(data.video, data.split("train"))))
 
 
 def initialise_backbone(detector: Detector, init: Path | None, reporter: Reporter) -> dict[str, str]:
-    """Put VideoMAE weights into the backbone; returns what is recorded of them: the file, and a checksum of its weights.
+    """Put weights into the backbone; returns what is recorded of them: the file, and a checksum of its weights.
 
     Raises:
         UserError: they cannot be read, or are those of another architecture.
@@ -87,8 +95,8 @@ def initialise_backbone(detector: Detector, init: Path | None, reporter: Reporte
     if init is None:
         return {}
     if not isinstance(detector.config.backbone, BackboneConfig):
-        raise UserError("a detector on features has no backbone to start from VideoMAE weights", where=init, fix="Leave out --init")
-    state = load_videomae(init, detector.config.backbone.chunk_frames, reporter).state
+        raise UserError("a detector on features has no backbone to start from these weights", where=init, fix="Leave out --init")
+    state = backbone_weights(init, detector.config.backbone.chunk_frames, reporter)
     vit = detector.backbone.vit
     expected = {name: value for name, value in vit.state_dict().items() if ".adapter." not in name}
     if problems := weight_problems(expected, state):

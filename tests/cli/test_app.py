@@ -74,7 +74,8 @@ def test_without_a_command_there_is_help(tadshrink: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(("arguments", "problem"), [
     (("nosuch",), "No such command 'nosuch'"),
-    (("eval",), "Missing argument 'CKPT'"),
+    (("drop",), "Missing argument 'CKPT'"),
+    (("eval",), "nothing to evaluate. Give a checkpoint (CKPT) and --dataset, or a file of detections (--results)"),
     (("eval", "a.pth"), "Missing option '--dataset'"),
     (("eval", "a.pth", "--what"), "No such option"),
     (("profile", "a.pth", "--runs", "0"), "'--runs'"),

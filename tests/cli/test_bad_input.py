@@ -23,7 +23,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "checkpoint is a folder": (("profile", "{in}"), "cannot be read"),
     "checkpoint is empty": (("drop", "{in}/empty.pth", "--blocks", "1", *OUT), "empty.pth: empty file"),
     "checkpoint is cut": (("select", "{in}/cut.pth", "--dataset", "{data}", *OUT), "cut.pth: damaged"),
-    "dataset unknown": (("eval", "{base}", "--dataset", "thumos15"), "thumos15: no such dataset. Give a built-in name (synthetic)"),
+    "dataset unknown": (("eval", "{base}", "--dataset", "thumos15"), "thumos15: no such dataset. Give a built-in name (activitynet-1.3, "),
     "dataset not made": (("eval", "{base}", "--dataset", "synthetic", "--root", "{in}"), "no annotation file here. Run: tadshrink data make"),
     "dataset is no YAML": (("eval", "{base}", "--dataset", "{in}/broken.yaml"), "broken.yaml: not valid YAML"),
     "dataset has two errors": (("eval", "{base}", "--dataset", "{in}/wrong.yaml"), "window: Input should be greater than 0; colour: Extra"),

@@ -13,12 +13,13 @@ import pytest
 from tadshrink.checkpoint.io import load_checkpoint
 
 EVAL = {"average_map", "map", "per_class", "videos", "ground_truths"}
+SCORE = EVAL | {"rule", "per_class_map", "recall", "false_positives", "confidence_interval", "detections", "left_aside", "counted_anyway"}
 WRITTEN = {"output", "checksum"}
 MODEL = {"macs", "params", "latency_ms", "checksum", "heldout", "blocks", "speedup"}
 KEYS = {
     "data": {"output", "videos", "seed"},
     "train": WRITTEN | {"curve", "heldout"},
-    "eval": EVAL,
+    "eval": SCORE,
     "profile": {"params", "macs", "latency_ms", "peak_memory", "arch", "dropped", "summary"},
     "select": WRITTEN | {"metric", "baseline", "ranking", "seconds"},
     "drop": WRITTEN | {"dropped", "remaining"},

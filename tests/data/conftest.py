@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-#: Frame i of a clip is a plain grey of this level; far enough apart to be told apart after compression.
+#: Frame i of a clip is a plain grey of this level, from the first again after the last; far enough apart to be told apart after
+#: compression.
 LEVELS = 10 + 5 * np.arange(48)
 
 
@@ -18,6 +19,7 @@ def write_clip(path: Path, frames: int = 48, fps: int | Fraction = 25, codec: st
     """A clip whose frame i is plain grey of level i, with B-frames and a key frame every 12 frames at least.
 
     Args:
+        fps: frames per second, or ticks per second where ``ticks`` are given.
         size: width, height.
         ticks: when each frame is shown, in 1/fps; by default one after the other.
     """
@@ -27,7 +29,7 @@ def write_clip(path: Path, frames: int = 48, fps: int | Fraction = 25, codec: st
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), LEVELS[number], np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), LEVELS[number % len(LEVELS)], np.uint8), format="rgb24")
             if ticks is not None:
                 frame.pts, frame.time_base = ticks[number], Fraction(1) / fps
             container.mux(stream.encode(frame))
@@ -49,6 +51,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
+def grey(frame: av.VideoFrame) -> int:
+    """Which frame of a clip (of the first 48) a decoded frame is."""
+    return int(np.abs(frame.to_ndarray(format="rgb24").mean() - LEVELS).argmin())
+
+
 def _numbers(frames: object) -> list[int]:
     means = frames.float().mean(dim=(1, 2, 3)).numpy()  # type: ignore[attr-defined]
     return np.abs(means[:, None] - LEVELS[None]).argmin(axis=1).tolist()
@@ -56,7 +63,7 @@ def _numbers(frames: object) -> list[int]:
 
 @pytest.fixture(scope="session")
 def numbers() -> Callable[[object], list[int]]:
-    """Tells from the grey of decoded frames ``[n, 3, H, W]`` which frames of a clip they are."""
+    """Tells from the grey of decoded frames ``[n, 3, H, W]`` which frames of a clip they are (of the first 48)."""
     return _numbers
 
 

@@ -16,8 +16,8 @@ def parse(text: str) -> DatasetConfig:
 
 def test_either_videos_or_features() -> None:
     videos, features = parse(VIDEOS + "extension: mkv\n"), parse(FEATURES)
-    assert (videos.kind, videos.folder, videos.suffix) == ("videos", "clips", ".mkv")
-    assert (features.kind, features.folder, features.suffix) == ("features", "feats", ".npy")
+    assert (videos.kind, videos.folders, videos.suffix) == ("videos", ("clips",), ".mkv")
+    assert (features.kind, features.folders, features.suffix) == ("features", ("feats",), ".npy")
 
 
 def test_what_a_dataset_decides_of_a_models_sampling() -> None:
@@ -31,12 +31,20 @@ def test_what_a_dataset_decides_of_a_models_sampling() -> None:
     (COMMON, "features: .*give either 'videos' or 'features'"),
     (VIDEOS + "features: feats\n", "features: .*give either 'videos' or 'features'"),
     (VIDEOS + "mode: whole\n", "mode: .*videos are sampled in mode sliding or resize, not 'whole'"),
-    (FEATURES + "mode: resize\n", "mode: .*features are sampled in mode sliding or whole, not 'resize'"),
+    (FEATURES + "mode: diagonal\n", "mode: .*features are sampled in mode sliding or whole or resize, not 'diagonal'"),
     (FEATURES + "feature_extension: docx\n", "feature_extension: .*no reader for 'docx'; there is one for npy"),
     (FEATURES + "normalise: layer\n", "normalise: "),
     (FEATURES + "fps: 0\n", "fps: "),
     (FEATURES + "fps: .inf\n", "fps: "),
     (FEATURES + "offset_frames: .nan\n", "offset_frames: "),
+    (COMMON + "features: []\n", "features: .*nothing is listed"),
+    (VIDEOS.replace("[x, y]", "[]"), "classes: .*nothing is listed"),
+    (VIDEOS + "rule: coco\n", "rule: .*'activitynet' or 'thumos14'"),
+    (VIDEOS + "tiou: []\n", "tiou: "),
+    (VIDEOS + "tiou: [0.5, 0.5]\n", "tiou: .*listed more than once: 0.5"),
+    (VIDEOS + "tiou: [50]\n", "tiou.0: "),
+    (VIDEOS + "annotation_format: coco\n", "annotation_format: "),
+    (VIDEOS + "label: action\n", "label: "),
 ])
 def test_what_does_not_fit_together(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tadshrink.data.datasets import HELDOUT, Dataset, DatasetConfig, builtin_names, data_root, load_dataset, read_dataset_config
+from tadshrink.data.datasets import HELDOUT, Dataset, DatasetConfig, data_root, load_dataset, read_dataset_config
 from tadshrink.data.synthetic import CLASSES, FPS, SIZE
 from tadshrink.errors import UserError
+from tests.notes import Notes
 
 YAML = "name: toy\nannotations: a.json\nvideos: clips\nclasses: [x, y]\n"
 
@@ -30,7 +31,7 @@ def test_a_yaml_and_where_its_videos_are(tmp_path: Path) -> None:
     dataset = load_dataset(write(tmp_path, YAML + "extension: mkv\n"))
     assert dataset.classes == ("x", "y")
     record = dataset.split("test")[0]
-    assert dataset.file(record) == tmp_path / "clips" / "t0.mkv"
+    assert dataset.files(record) == [tmp_path / "clips" / "t0.mkv"]
     assert (dataset.config.window, dataset.config.snippet_stride, dataset.config.frames_per_cell, dataset.config.frame_size) == (768, 4, 1, 160)
 
 
@@ -104,10 +105,11 @@ def test_something_else_than_a_dataset(tmp_path: Path, text: str, message: str) 
 
 
 def test_a_label_that_is_no_class(tmp_path: Path) -> None:
-    path = write(tmp_path, label="Ambiguous")
-    with pytest.raises(UserError, match=r"video 'v0', annotation 0: label 'Ambiguous' is not a class.*x, y"):
+    path = write(tmp_path, label="z")
+    with pytest.raises(UserError, match=r"video 'v0', annotation 0: label 'z' is not a class.*; video 'v1'.*\(and 200 more\).*x, y") as caught:
         load_dataset(path)
-    path.write_text(YAML + "ignored_labels: [Ambiguous]\n")
+    assert "\n" not in str(caught.value)
+    path.write_text(YAML + "ignored_labels: [z]\n")
     assert all(record.actions == () for record in load_dataset(path).records)
 
 
@@ -128,7 +130,6 @@ def test_a_builtin_that_is_not_made_yet(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_builtin_agrees_with_its_maker(tmp_path: Path) -> None:
-    assert builtin_names() == ["synthetic"]
     config, root = read_dataset_config("synthetic", tmp_path)
     assert root == tmp_path / "synthetic"
     assert config.classes == CLASSES
@@ -153,3 +154,65 @@ def test_a_config_cannot_be_changed() -> None:
     config = DatasetConfig(name="a", annotations="a", videos="a", classes=("x",))
     with pytest.raises(ValueError, match="frozen"):
         config.window = 3  # type: ignore[misc]
+
+
+def test_classes_from_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path, YAML.replace("[x, y]", "names.txt"))
+    with pytest.raises(UserError, match=r"names\.txt: no list of classes here\. Correct 'classes' or 'root'"):
+        load_dataset(path)
+    (tmp_path / "names.txt").write_text("y\nx\n")
+    assert load_dataset(path).classes == load_dataset(path).config.classes == ("y", "x")
+
+
+@pytest.mark.parametrize("blocked", ["[v0, v3, ghost]", "blocked.json", "blocked.txt"])
+def test_blocked_videos_are_left_out_and_counted(tmp_path: Path, blocked: str) -> None:
+    (tmp_path / "blocked.json").write_text('["v0", "v3", "ghost"]')
+    (tmp_path / "blocked.txt").write_text("v0\nv3\nghost\n")
+    notes = Notes()
+    dataset = load_dataset(write(tmp_path, YAML + f"blocked: {blocked}\n", videos=4), reporter=notes)
+    assert [record.name for record in dataset.records] == ["v1", "v2", "t0", "t1", "t2"]
+    assert "blocked videos: 3 listed, 2 of them in the annotations" in notes.lines
+
+
+def test_odd_actions_are_kept_and_counted(tmp_path: Path) -> None:
+    path, notes = write(tmp_path, videos=1), Notes()
+    items = [{"segment": segment, "label": "x"} for segment in ([1, 2], [1, 2], [3, 3], [11, 12], [9, 11])]
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"v": {"subset": "training", "duration": 10, "annotations": items}}}))
+    assert len(load_dataset(path, reporter=notes).records[0].actions) == 5
+    assert notes.lines[-1] == ("odd actions, kept as they are: 1 duplicate, 1 zero length, 1 after the end of the video, "
+                               "1 ends after the video; tadshrink data check names them")
+
+
+def test_training_and_testing_mean_the_roles_where_the_file_calls_them_otherwise(tmp_path: Path) -> None:
+    path = write(tmp_path, YAML + "splits: {train: Validation, test: Test}\n", videos=30)
+    text = (tmp_path / "a.json").read_text()
+    (tmp_path / "a.json").write_text(text.replace('"training"', '"Validation"').replace('"testing"', '"Test"'))
+    dataset = load_dataset(path)
+    assert names(dataset, "testing") == names(dataset, "Test") == names(dataset, "test") == ["t0", "t1", "t2"]
+    assert names(dataset, "training") == names(dataset, "train") == names(dataset, "Validation")
+    # A split that is really called so comes first.
+    (tmp_path / "a.json").write_text(text.replace('"training"', '"Validation"'))
+    assert names(load_dataset(path), "testing") == ["t0", "t1", "t2"]
+    with pytest.raises(UserError, match="split 'test' has no videos"):
+        load_dataset(path).split("test")
+
+
+def test_several_streams_and_a_prefix(tmp_path: Path) -> None:
+    dataset = load_dataset(write(tmp_path, "name: toy\nannotations: a.json\nfeatures: [rgb, flow]\nprefix: v_\nclasses: [x]\nfps: 25\n"))
+    record = dataset.split("test")[0]
+    assert dataset.files(record) == [tmp_path / "rgb" / "v_t0.npy", tmp_path / "flow" / "v_t0.npy"]
+    video = dataset.video(record)
+    assert (video.path, video.more, video.fps) == (tmp_path / "rgb" / "v_t0.npy", (tmp_path / "flow" / "v_t0.npy",), 25)
+
+
+def test_a_frame_rate_in_the_yaml_is_stronger_than_the_annotations(tmp_path: Path) -> None:
+    """Features may come from videos that were re-encoded at another rate."""
+    item = {"subset": "testing", "duration": 10, "fps": 60, "frame": 599}
+    text = "name: toy\nannotations: a.json\nfeatures: f\nclasses: [x]\n"
+    write(tmp_path, text)
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"v": item}}))
+    dataset = load_dataset(tmp_path / "d.yaml")
+    assert (dataset.video(dataset.records[0]).frames, dataset.video(dataset.records[0]).fps) == (599, 60)
+    (tmp_path / "d.yaml").write_text(text + "fps: 30\n")
+    dataset = load_dataset(tmp_path / "d.yaml")
+    assert (dataset.video(dataset.records[0]).frames, dataset.video(dataset.records[0]).fps) == (None, 30)

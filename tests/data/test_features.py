@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadshrink.data.actions import ActionGrid
-from tadshrink.data.datasets import HELDOUT, load_dataset
-from tadshrink.data.features import FeatureSource, Scale, measure_scale, read_features
+from tadshrink.data.datasets import Dataset, load_dataset
+from tadshrink.data.feature_files import read_features
+from tadshrink.data.features import FeatureSource, measure_scale
 from tadshrink.data.loader import TrainingSet, VideoWindow, inference_batches, video_windows
 from tadshrink.data.sources import open_source
 from tadshrink.data.timeline import Timeline, Video
@@ -18,7 +19,9 @@ from tadshrink.data.windows import Window
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections
 from tadshrink.evaluation.postprocess import to_seconds
-from tadshrink.models.config import SamplingConfig
+from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
+from tadshrink.models.detector import Detector
+from tadshrink.stages.train import config_for, measure_features
 
 #: As in the toy dataset of features.
 SAMPLING = SamplingConfig(mode="whole", window=8, snippet_stride=2, offset_frames=2)
@@ -79,20 +82,36 @@ def test_a_cut_file_and_none_at_all(tmp_path: Path) -> None:
 
 
 def test_scale_by_hand(tmp_path: Path) -> None:
-    paths = [save(tmp_path / "a.npy", [[1, 5, -2]]), save(tmp_path / "b.npy", [[3, 5, 0], [5, 5, 2]])]
-    scale = measure_scale(paths)
-    np.testing.assert_allclose(scale.mean, [3, 5, 0])
-    np.testing.assert_allclose(scale.std, [np.sqrt(8 / 3), 1, np.sqrt(8 / 3)], rtol=1e-6)
+    videos = [Video("a", save(tmp_path / "a.npy", [[1, 5, -2]])), Video("b", save(tmp_path / "b.npy", [[3, 5, 0], [5, 5, 2]]))]
+    mean, std = measure_scale(FeatureSource(SAMPLING), videos)
+    assert mean.tolist() == [3, 5, 0]
+    np.testing.assert_allclose(std, [np.sqrt(8 / 3), 1, np.sqrt(8 / 3)], rtol=1e-6)
     turned = save(tmp_path / "c.npy", np.array([[1, 3, 5], [5, 5, 5], [-2, 0, 2]]))
-    np.testing.assert_array_equal(measure_scale([turned], transposed=True).std, scale.std)
+    assert torch.equal(measure_scale(FeatureSource(SAMPLING, transposed=True), [Video("c", turned)])[1], std)
 
 
-def test_scaled_features_and_padding_that_stays_zero(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.npy", [[1, 10], [3, 30]])
-    source = FeatureSource(SAMPLING, scale=Scale(np.float32([1, 20]), np.float32([2, 10])))
-    inputs, mask = source.load(Video("a", path, fps=12), Window(0, 2))
-    assert inputs.tolist() == [[0, 1] + [0] * 6, [-1, 1] + [0] * 6]
-    assert mask.tolist() == [True, True] + [False] * 6
+def test_streams_are_joined_along_the_channels(tmp_path: Path) -> None:
+    video = Video("a", ramp(tmp_path / "rgb.npy", 9), fps=12, more=(save(tmp_path / "flow.npy", np.full((8, 1), 5)),))
+    source = FeatureSource(SAMPLING)
+    assert source.timeline(video).cells == 8
+    inputs, mask = source.load(video, Window(2, 8))
+    assert inputs.tolist() == [[2, 3, 4, 5, 6, 7, 0, 0], [7] * 6 + [0, 0], [5] * 6 + [0, 0]]
+    assert mask.tolist() == [True] * 6 + [False] * 2
+    shorter = Video("b", video.path, fps=12, more=(save(tmp_path / "short.npy", np.zeros((6, 1))),))
+    with pytest.raises(UserError, match=r"rgb\.npy: its streams have 9, 6 time steps"):
+        source.load(shorter, Window(0, 8))
+
+
+def test_a_whole_video_resized_to_the_window(tmp_path: Path) -> None:
+    sampling = SamplingConfig(mode="resize", window=4, snippet_stride=2)
+    source, video = FeatureSource(sampling), Video("a", ramp(tmp_path / "a.npy", 8), duration=10.0)
+    line = source.timeline(video)
+    assert (line.cells, line.duration) == (4, 10.0)
+    (window,) = video_windows(video, source)
+    inputs, mask = source.load(video, window)
+    # Each cell lies between two time steps.
+    assert inputs.tolist() == [[0.5, 2.5, 4.5, 6.5], [7] * 4]
+    assert mask.all()
 
 
 def test_windows_are_padded_and_a_longer_one_keeps_its_length(tmp_path: Path) -> None:
@@ -199,18 +218,21 @@ def test_a_short_video_is_cropped_to_nine_tenths_and_padded(feature_toy: Path) -
         assert (inputs[1, :valid] >= 100).all()
 
 
-def test_normalisation_looks_at_the_training_videos_that_are_not_held_out(feature_toy: Path, tmp_path: Path) -> None:
+def test_the_scale_is_that_of_the_training_videos_that_are_not_held_out(feature_toy: Path, tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
     path.write_text(feature_toy.read_text() + f"normalise: training\nroot: {feature_toy.parent}\n")
-    dataset = load_dataset(path)
-    source = open_source(dataset, SAMPLING)
-    assert isinstance(source, FeatureSource)
+    config = actionformer(load_dataset(path))
+    assert config.backbone == FeatureConfig(channels=2, normalise=True)
+    detector = Detector(config)
+    measure_features(detector, load_dataset(path), open_source(load_dataset(path), config.sampling))
     # The second channel is 100 + 3, 4, 6 and 7; the others are held out.
-    np.testing.assert_allclose(source.scale.mean, [11, 105])
-    np.testing.assert_allclose(source.scale.std, [np.sqrt((23**2 - 1) / 12), np.sqrt(2.5)], rtol=1e-6)
-    inputs, _ = source.load(dataset.video(dataset.split(HELDOUT)[0]), Window(0, 23))
-    assert inputs[0].mean().item() == pytest.approx(0, abs=1e-6)
-    assert inputs[0].std(correction=0).item() == pytest.approx(1)
+    np.testing.assert_allclose(detector.standardise.mean, [11, 105])
+    np.testing.assert_allclose(detector.standardise.std, [np.sqrt((23**2 - 1) / 12), np.sqrt(2.5)], rtol=1e-6)
+    assert actionformer(load_dataset(feature_toy)).backbone == FeatureConfig(channels=2)
+
+
+def actionformer(dataset: Dataset) -> DetectorConfig:
+    return config_for("actionformer-nano", dataset).model_copy(update={"sampling": SamplingConfig(mode="whole", window=32)})
 
 
 samplings = st.builds(SamplingConfig, mode=st.sampled_from(["sliding", "whole"]), window=st.integers(1, 40),

@@ -149,7 +149,7 @@ def test_inference_windows_cover_the_videos_in_order(toy: Path, numbers: Callabl
 
 def test_the_annotated_length_decides_the_frame_rate(toy: Path) -> None:
     dataset = load_dataset(toy)
-    path = dataset.file(dataset.split(HELDOUT)[0])
+    path = dataset.files(dataset.split(HELDOUT)[0])[0]
     _, _, windows = next(inference_batches([Video("v", path, 5.0)], VideoSource(SAMPLING), 1))
     assert (windows[0].fps, windows[0].duration) == (48 / 5, 5.0)
 

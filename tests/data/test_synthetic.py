@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tadshrink.data.datasets import load_dataset
 from tadshrink.data.synthetic import CLASSES, FPS, SIZE, SPLITS, make_synthetic, plan_video, split_sizes, write_video
-from tadshrink.data.video import VideoInfo, probe, read_frames
+from tadshrink.data.video import FrameStore
+from tadshrink.data.video_index import index_video
 from tadshrink.reporting import Advance, Reporter
 
 
@@ -25,7 +26,7 @@ def database(root: Path) -> dict[str, Any]:
 
 def frames(root: Path, name: str) -> torch.Tensor:
     path = root / "videos" / f"{name}.mp4"
-    return read_frames(path, probe(path), 0, probe(path).frames, SIZE)
+    return FrameStore(SIZE).frames(path, np.arange(index_video(path).frames))
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +67,10 @@ def test_files_agree_with_the_annotations(made: Path) -> None:
     records = load_dataset("synthetic", made.parent).records
     assert {subset: sum(record.subset == subset for record in records) for subset in SPLITS} == SPLITS
     for record in records:
-        info = probe(made / "videos" / f"{record.name}.mp4")
-        assert info == VideoInfo(database(made)[record.name]["frame"], float(FPS))
-        assert record.duration == info.duration
-        assert frames(made, record.name).shape == (info.frames, 3, SIZE, SIZE)
+        index = index_video(made / "videos" / f"{record.name}.mp4")
+        assert (index.frames, index.fps) == (database(made)[record.name]["frame"], float(FPS))
+        assert record.duration == index.duration
+        assert frames(made, record.name).shape == (index.frames, 3, SIZE, SIZE)
 
 
 def test_frames_change_from_one_to_the_next_and_are_not_blank(made: Path) -> None:
@@ -140,4 +141,5 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     for name in "ab":
         write_video(tmp_path / f"{name}.mp4", clip, Fraction(30000, 1001))
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-    assert probe(tmp_path / "a.mp4") == VideoInfo(20, 30000 / 1001)
+    index = index_video(tmp_path / "a.mp4")
+    assert (index.frames, index.fps) == (20, 30000 / 1001)

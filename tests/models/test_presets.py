@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tadshrink.errors import UserError
 from tadshrink.models.detector import check_sizes
-from tadshrink.models.presets import PRESETS, preset
+from tadshrink.models.presets import PRESETS, architecture, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -30,3 +32,29 @@ def test_published_sizes(name: str, width: int, depth: int, heads: int):
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"unknown architecture 'vit'\. Choose one of videomae-nano, videomae-s"):
         preset("vit", ["a"])
+
+
+def test_a_file_changes_a_preset_section_by_section(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("preset: actionformer-nano\nhead: {stem_layers: 20, width: 32}\npostprocess: {nms_sigma: 0.3}\n")
+    config, base = architecture(str(path), ["a"]), preset("actionformer-nano", ["a"])
+    assert (config.name, config.classes, config.block_count, config.head.width) == ("deep", ("a",), 20, 32)
+    assert config.head.attention_window == base.head.attention_window
+    assert config.postprocess == base.postprocess.model_copy(update={"nms_sigma": 0.3})
+    assert config.backbone == base.backbone
+    assert architecture("videomae-s", ["a"]) == preset("videomae-s", ["a"])
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("head: {stem_layer: 20}\nbackbone: {width: x}", r"bad architecture: .*width.*head\.stem_layer"),
+    ("[1]", "not an architecture"),
+    ("a: [", "not valid YAML"),
+    ("preset: vit", "unknown architecture 'vit'"),
+    ("head: 3", "bad architecture: head"),
+])
+def test_files_that_hold_no_architecture(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        architecture(str(path), ["a"])
+    assert "\n" not in str(caught.value)

@@ -52,3 +52,11 @@ def test_save_stage_returns_path_and_checksum(tiny, tmp_path: Path) -> None:
 def test_dataset_choices_are_recorded_as_plain_text() -> None:
     assert DatasetChoice("a.yaml").arguments() == {"dataset": "a.yaml", "root": None}
     assert DatasetChoice("synthetic", Path("/data")).arguments() == {"dataset": "synthetic", "root": "/data"}
+
+
+def test_the_choice_to_go_on_without_absent_videos_is_recorded(tiny, interrupt) -> None:
+    choice, reporter = DatasetChoice(str(tiny.yaml), allow_missing=True), interrupt()
+    assert choice.arguments() == {"dataset": str(tiny.yaml), "root": None, "allow_missing": True}
+    # None is absent.
+    assert len(choice.load(reporter).records) == 14
+    assert not any("skipped" in note for note in reporter.notes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tadshrink.data.video import probe
+from tadshrink.data.video_index import index_video
 from tadshrink.errors import UserError
 from tadshrink.stages.detect import detect
 
@@ -19,8 +19,8 @@ def test_detections_of_every_video_best_first_and_within_it(tiny, tmp_path: Path
         assert len(found) == 20
         assert (found.scores[:-1] >= found.scores[1:]).all()
         assert found.segments.min() >= 0
-        assert found.segments.max() <= probe(video).duration + 0.01
-        assert result.durations[video.stem] == probe(video).duration
+        assert found.segments.max() <= index_video(video).duration + 0.01
+        assert result.durations[video.stem] == index_video(video).duration
     assert result.failed == {}
 
 

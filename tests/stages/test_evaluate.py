@@ -6,13 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.io import save_checkpoint
+from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections
+from tadshrink.evaluation.rules import ACTIVITYNET
+from tadshrink.models.detector import Detector
+from tadshrink.reporting import SILENT
 from tadshrink.stages import evaluate as module
 from tadshrink.stages.common import DatasetChoice
-from tadshrink.stages.evaluate import evaluate
+from tadshrink.stages.evaluate import evaluate, evaluate_detector, evaluate_results
+from tests.notes import Notes
 
 
 @pytest.fixture
@@ -81,3 +89,37 @@ def test_a_split_without_actions_or_without_its_files_is_found_before_the_work(t
     path.write_text(json.dumps(empty))
     with pytest.raises(UserError, match="split 'testing' has 2 videos and not one action"):
         evaluate(tiny.checkpoint, changed(annotations=str(path)), device="cpu")
+
+
+def test_the_datasets_rule_and_thresholds_hold_unless_others_are_given(tiny, changed: Callable[..., DatasetChoice]) -> None:
+    choice = changed(rule="thumos14", tiou=[0.1, 0.2])
+    scored = evaluate(tiny.checkpoint, choice, "testing", device="cpu")
+    assert (scored.rule.name, list(scored.result.map)) == ("thumos14", [0.1, 0.2])
+    data = choice.load(SILENT)
+    held = evaluate_detector(tiny.opened(), data, "testing", open_source(data, tiny.config.sampling))
+    assert held.to_json() == scored.result.to_json()
+    scored = evaluate(tiny.checkpoint, choice, "testing", device="cpu", rule=ACTIVITYNET, thresholds=[0.5])
+    assert (scored.rule.name, list(scored.result.map)) == ("activitynet", [0.5])
+
+
+def test_a_file_of_detections_is_scored_by_the_dataset_without_its_videos(tiny, tmp_path: Path, changed: Callable[..., DatasetChoice]) -> None:
+    perfect = {record.name: [{"segment": [action.start, action.end], "label": action.label, "score": 0.5} for action in record.actions]
+               for record in tiny.data.split("test")}
+    (tmp_path / "found.json").write_text(json.dumps({"results": perfect}))
+    scored = evaluate_results(tmp_path / "found.json", changed(videos="nowhere", rule="thumos14"), "testing")
+    assert (scored.average, scored.rule.name, scored.videos) == (100, "thumos14", 2)
+    with pytest.raises(UserError, match="split 'test1' has no videos"):
+        evaluate_results(tmp_path / "found.json", tiny.choice, "test1")
+
+
+def test_the_datasets_class_scores_name_the_proposals(tiny, tmp_path: Path, changed: Callable[..., DatasetChoice]) -> None:
+    config, notes = tiny.config.model_copy(update={"classes": ("action",)}), Notes()
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "one.pth", Checkpoint(config.model_dump(mode="json"), Detector(config).state_dict(), ["action"]))
+    choice = changed(class_scores=str(tmp_path / "scores.json"))
+    scored = evaluate(tmp_path / "one.pth", choice, "testing", device="cpu", reporter=notes)
+    assert scored.result.classes == ("action",)
+    assert any("no class scores here" in line for line in notes.lines)
+    results = {record.name: [1.0] * len(tiny.config.classes) for record in tiny.data.split("test")}
+    (tmp_path / "scores.json").write_text(json.dumps({"class": list(tiny.config.classes), "results": results}))
+    assert evaluate(tmp_path / "one.pth", choice, "testing", device="cpu").result.classes == tiny.config.classes

@@ -12,7 +12,7 @@ from tadshrink.data.datasets import Dataset, load_dataset
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
 from tadshrink.reporting import SILENT
-from tadshrink.stages.inputs import check_dataset, check_splits, data_state, fit_dataset, named_classes
+from tadshrink.stages.inputs import absent, check_dataset, check_files, check_splits, data_state, fit_dataset, named_classes, without_absent
 
 MODEL = DetectorConfig(classes=("x", "y"), backbone=FeatureConfig(channels=3), sampling=SamplingConfig(mode="whole", offset_frames=8))
 #: The same, in the words of a dataset YAML.
@@ -86,7 +86,8 @@ def test_names_that_a_model_has_are_kept(features: Callable[..., Dataset], inter
 
 def test_missing_features_are_named_with_the_keys_to_correct(features: Callable[..., Dataset]) -> None:
     check_splits(features(), ["heldout"])
-    with pytest.raises(UserError, match=r"feats: 1 of the 1 features of split 'train' are not here \(v1\).*'features' or 'feature_extension'"):
+    message = r"feats: 1 of the 1 features of split 'train' are not here \(v1\).*'features', 'prefix' or 'feature_extension' .*--allow-missing"
+    with pytest.raises(UserError, match=message):
         check_splits(features(), ["train"])
 
 
@@ -109,6 +110,36 @@ def test_the_state_of_features_changes_with_their_files(features: Callable[..., 
     first = data_state(features())
     assert first.keys() == {"config", "annotations", "features"}
     data = features()
-    np.save(data.folder / "v1.npy", np.zeros((10, 3)))
+    np.save(data.folders[0] / "v1.npy", np.zeros((10, 3)))
     other = data_state(data)
     assert {key for key in first if first[key] != other[key]} == {"features"}
+
+
+def test_absent_videos_are_left_out_on_demand_and_told(features: Callable[..., Dataset], interrupt) -> None:
+    data, reporter = features(), interrupt()
+    kept = without_absent(data, reporter)
+    assert [record.name for record in kept.records] == ["v0"]
+    assert reporter.notes == ["skipped: 1 of the 2 features of 'training' are not here (v1)"]
+    assert without_absent(kept, SILENT) == kept
+    assert data_state(kept) != data_state(data)
+    (data.folders[0] / "v0.npy").unlink()
+    with pytest.raises(UserError, match=r"feats: all 2 features are not here \(v0, v1\).*'features', 'prefix' or 'feature_extension'"):
+        without_absent(data, SILENT)
+
+
+def test_a_video_is_absent_if_one_of_its_streams_is(features: Callable[..., Dataset], tmp_path: Path) -> None:
+    data = features()
+    (tmp_path / "flow").mkdir()
+    both = replace(data, config=data.config.model_copy(update={"features": ("feats", "flow")}))
+    assert [record.name for record in absent(both, both.records)] == ["v0", "v1"]
+    np.save(tmp_path / "flow" / "v0.npy", np.zeros((10, 2)))
+    assert [record.name for record in absent(both, both.records)] == ["v1"]
+
+
+def test_where_a_folder_is_missing_the_source_of_the_data_is_named(features: Callable[..., Dataset], tmp_path: Path) -> None:
+    data = features("source: A letter to the authors.\n" + SETTINGS)
+    with pytest.raises(UserError, match="Add them, correct"):
+        check_files(data, "train")
+    other = replace(data, config=data.config.model_copy(update={"features": "elsewhere"}))
+    with pytest.raises(UserError, match=r"toy is looked for in .*\(a\.json, elsewhere/NAME\.npy\).*--root.*A letter to the authors"):
+        check_files(other, "train")

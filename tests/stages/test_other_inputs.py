@@ -15,7 +15,7 @@ import yaml
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
-from tadshrink.data.video import probe
+from tadshrink.data.video_index import index_video
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, PostprocessConfig, SamplingConfig
 from tadshrink.models.detector import Detector
 from tadshrink.pipeline import RunSettings, run
@@ -83,7 +83,7 @@ def resized(folder: Path, tiny) -> Case:
     config = tiny.config.model_copy(update={"sampling": tiny.config.sampling.model_copy(update={"mode": "resize"})})
     database = json.loads((tiny.folder / "annotations.json").read_text())["database"]
     write(folder, config, database, {**yaml.safe_load(tiny.yaml.read_text()), "mode": "resize", "videos": str(tiny.folder / "videos")})
-    return Case(folder / "base.pth", DatasetChoice(str(folder / "data.yaml")), tiny.video(), probe(tiny.video()).duration, None)
+    return Case(folder / "base.pth", DatasetChoice(str(folder / "data.yaml")), tiny.video(), index_video(tiny.video()).duration, None)
 
 
 @pytest.fixture(scope="module", params=["whole", "sliding", "resize"])
@@ -105,7 +105,7 @@ def test_a_drop_by_hand(case: Case, tmp_path: Path) -> None:
 
 
 def test_a_run(case: Case, tmp_path: Path) -> None:
-    settings = RunSettings(target="1", metric="mse", tolerance=100, align=AlignSettings(epochs=1, batch_size=2), latency_runs=1)
+    settings = RunSettings(target="1", tolerance=100, metric="mse", align=AlignSettings(epochs=1, batch_size=2), latency_runs=1)
     result = run(case.checkpoint, case.choice, tmp_path, settings, device="cpu").to_json()
     assert result["final"]["blocks"] == result["baseline"]["blocks"] - 1
     assert result["final"]["macs"] < result["baseline"]["macs"]

@@ -22,7 +22,8 @@ SETTINGS = TrainSettings(epochs=2, batch_size=4, seed=7)
 def preset(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny detector as a preset that was made for other windows than the dataset's."""
     config = tiny.config
-    monkeypatch.setitem(PRESETS, "tiny", (config.backbone, config.head, config.sampling.model_copy(update={"window": 64, "frame_size": 48})))
+    monkeypatch.setitem(PRESETS, "tiny", {
+        "backbone": config.backbone, "head": config.head, "sampling": config.sampling.model_copy(update={"window": 64, "frame_size": 48})})
 
 
 def test_the_checkpoint_is_for_the_datasets_classes_and_windows(tiny, tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_the_checkpoint_is_for_the_datasets_classes_and_windows(tiny, tmp_path: 
     assert (entry["command"], entry["parent"]) == ("train", None)
     assert entry["arguments"] == {"dataset": str(tiny.yaml), "root": None, "arch": "tiny", **SETTINGS.model_dump()}
     assert entry["metrics"] == {"heldout": result.heldout, "curve": result.curve}
-    assert result.heldout == evaluate(tmp_path / "a.pth", tiny.choice, "heldout", device="cpu").to_json()
+    assert result.heldout == evaluate(tmp_path / "a.pth", tiny.choice, "heldout", device="cpu").result.to_json()
 
 
 def test_interrupted_and_repeated_it_gives_the_same_file(tiny, tmp_path: Path, interrupt) -> None:

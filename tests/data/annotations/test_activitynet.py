@@ -30,7 +30,27 @@ def test_records_in_the_order_of_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_the_variants_of_actionformer_and_opentad(tmp_path: Path) -> None:
+    item = {"segment": [1, 2], "segment(frames)": [30, 60], "label": "x", "label_id": 0}
+    path = write(tmp_path / "a.json", {"v": {"subset": "Test", "duration": 9.5, "fps": 30.0, "frame": 285, "annotations": [item], "url": "-"}})
+    assert read_annotations(path) == [VideoRecord("v", "Test", 9.5, (Action(1.0, 2.0, "x"),), 285, 30.0)]
+
+
+def test_a_file_of_ground_truth_alone_has_no_durations(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", {"v": {"subset": "testing", "annotations": [{"segment": [1, 2], "label": "x"}],
+                                             "ambiguous": [[3, 4], {"segment": [5, 6.5], "label": "Ambiguous"}]}})
+    assert read_annotations(path) == [VideoRecord("v", "testing", None, (Action(1, 2, "x"),), ambiguous=((3.0, 4.0), (5.0, 6.5)))]
+
+
+def test_a_video_twice_would_silently_be_the_last(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"database": {"v": {"subset": "a"}, "w": {"subset": "a"}, "v": {"subset": "b"}}}')
+    with pytest.raises(UserError, match="'v': stands twice in one object"):
+        read_annotations(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize(("bad", "message"), [
+    (entry(ambiguous=3), "'ambiguous' is not a list"),
+    (entry(ambiguous=[[2, 1]]), r"ambiguous region 0: the segment ends \(1\) before"),
     ([], "not an object"),
     ({"duration": 3}, "'subset' is missing"),
     (entry(subset=3), "'subset' is missing"),
