@@ -20,6 +20,9 @@ from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.reporting import SILENT, Reporter
 
+#: Bytes of video files from which on it takes seconds to read how long they are.
+MUCH = 1 << 30
+
 
 class Collector:
     """Gathers the detections of windows and joins them by video.
@@ -58,9 +61,19 @@ def count_windows(videos: Iterable[Video], source: Source) -> int:
     return sum(len(video_windows(video, source)) for video in videos)
 
 
+def read_lengths(videos: Sequence[Video], source: Source, name: str, reporter: Reporter) -> None:
+    """Look at every file, so that its length is known afterwards; with progress where that takes a while."""
+    size = sum(video.path.stat().st_size for video in videos if video.path.is_file())
+    with (reporter if size > MUCH else SILENT).track(f"{name}: lengths", len(videos)) as advance:
+        for video in videos:
+            source.timeline(video)
+            advance(1, video.name)
+
+
 def window_batches(videos: Sequence[Video], source: Source, compute: Compute, batch_size: int, name: str,
                    reporter: Reporter) -> Iterator[tuple[Tensor, Tensor, list[VideoWindow]]]:
     """:func:`inference_batches` on the device, with progress."""
+    read_lengths(videos, source, name, reporter)
     with reporter.track(name, count_windows(videos, source)) as advance:
         for inputs, masks, windows in inference_batches(videos, source, batch_size):
             yield inputs.to(compute.device), masks.to(compute.device), windows

@@ -16,6 +16,7 @@ from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import Source, open_source
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
+from tadshrink.evaluation.inference import read_lengths, split_videos
 from tadshrink.files import check_output
 from tadshrink.models.config import BackboneConfig, DetectorConfig
 from tadshrink.models.detector import Detector, weight_problems
@@ -61,6 +62,7 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     start = initialise_backbone(detector, init, reporter)
     detector = detector.to(compute.device)
     source = open_source(data, config.sampling, reporter)
+    read_lengths(split_videos(data, "train"), source, "train", reporter)
     measure_features(detector, data, source)
     task = train_task(detector, TrainingSet(data, "train", source), settings)
     arguments = {**dataset.arguments(), "arch": arch, **start, **settings.model_dump()}
