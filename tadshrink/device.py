@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from tadshrink.distributed import local_device
 from tadshrink.errors import UserError
 
 #: Narrower matrices gain nothing from bfloat16 units on a CPU.
@@ -44,13 +45,20 @@ def choose_compute(device: str | None, width: int) -> Compute:
         name, why = ("cuda", "a CUDA device is here") if torch.cuda.is_available() else ("cpu", "no CUDA device")
     else:
         name, why = device, "asked for"
-    chosen = _checked(name)
+    chosen = _checked(local_device(name))
     dtype, because = _dtype(chosen, width)
     reason = f"device {name} ({why}), {str(dtype).removeprefix('torch.')} ({because})"
     if chosen.type == "cpu" and width < BF16_WIDTH:
         torch.set_num_threads(1)
         reason += f", 1 thread per model (width {width} is too narrow to share a product between threads)"
     return Compute(chosen, dtype, reason)
+
+
+def with_dtype(compute: Compute, name: str) -> Compute:
+    """The same with the dtype of this name; "auto" leaves it as it is."""
+    if name == "auto":
+        return compute
+    return replace(compute, dtype=getattr(torch, name), reason=f"device {compute.device}, {name} (asked for)")
 
 
 def _checked(name: str) -> torch.device:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,26 @@ import torch
 
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.sources import open_source
+from tadshrink.distributed import only_first, world
 from tadshrink.files import copy_file, write_json
+from tadshrink.models.units import Unit, units
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import count_macs, parameters
 from tadshrink.profiling.profile import example_window
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.run_inputs import RunInputs, RunSettings, open_inputs
+from tadshrink.run_inputs import RunInputs, open_inputs
+from tadshrink.run_settings import RunSettings
+from tadshrink.schedules import SCHEDULES, Step
 from tadshrink.stages.align import align_opened
 from tadshrink.stages.common import DatasetChoice, Opened, open_detector
 from tadshrink.stages.drop import drop
 from tadshrink.stages.evaluate import evaluate_detector
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select_opened
+from tadshrink.stopping import StopRule
 from tadshrink.work_dir import WorkDir
 
 BASELINE = "baseline/model.pth"
@@ -45,7 +53,8 @@ def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: P
     """Compress a detector: (select, drop, align, merge) until the target is met or accuracy does not come back.
 
     The same call continues an interrupted run; its result is the same, bit for bit. Selection and the stop rule see the
-    held-out part of the training split; the test split is evaluated once, at the end.
+    held-out part of the training split; the test split is evaluated once, at the end. Every process that torchrun started calls
+    this: they select and align together, and the first one does the rest.
 
     Raises:
         UserError: bad input, or a work dir of a run with other inputs or settings.
@@ -54,14 +63,20 @@ def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: P
     inputs = open_inputs(checkpoint, dataset, settings, device, reporter)
     reporter.note(f"target {settings.target}: {inputs.budget.reason}")
     work = WorkDir(work_dir)
-    with work.locked():
-        if work.begin(inputs.plan(settings), fresh):
+    with work.locked() if world().rank == 0 else nullcontext():
+        if only_first(lambda: _begin(work, inputs, settings, fresh)):
             reporter.note(f"going on with the run in {work_dir}")
-        if not (work.path / BASELINE).exists():
-            save_checkpoint(work.file(BASELINE), inputs.baseline.checkpoint)
         result = _Run(work, inputs, settings, device, reporter).all()
-        write_json(work.file("result.json"), result)
+        only_first(lambda: write_json(work.file("result.json"), result))
     return RunResult(result)
+
+
+def _begin(work: WorkDir, inputs: RunInputs, settings: RunSettings, fresh: bool) -> bool:
+    """Make the work dir ready; whether an earlier run is continued."""
+    continued = work.begin(inputs.plan(settings), fresh)
+    if not (work.path / BASELINE).exists():
+        save_checkpoint(work.file(BASELINE), inputs.baseline.checkpoint)
+    return continued
 
 
 class _Run:
@@ -70,13 +85,15 @@ class _Run:
     def __init__(self, work: WorkDir, inputs: RunInputs, settings: RunSettings, device: str | None, reporter: Reporter) -> None:
         self.work, self.settings, self.device, self.reporter = work, settings, device, reporter
         self.baseline, self.choice, self.data, self.budget = inputs.baseline, inputs.choice, inputs.data, inputs.budget
+        self.rule = StopRule(self.budget, settings)
+        self.macs = {self.baseline.checksum: inputs.macs.total}
         self.source = open_source(self.data, self.baseline.detector.config.sampling, reporter)
 
     def all(self) -> dict[str, Any]:
         before = self._measure("baseline/heldout", self.work.path / BASELINE)
         steps, good, stopped = self._steps(before)
         final = self.work.file("final/model.pth")
-        copy_file(good, final)
+        only_first(lambda: copy_file(good, final))
         last = next((step for step in reversed(steps) if step["kept"]), before)
         tests = {name: self._test(name, path) for name, path in (("baseline", self.work.path / BASELINE), ("final", final))}
         shown = ("macs", "params", "latency_ms", "speedup", "checksum", "blocks", "heldout")
@@ -86,60 +103,65 @@ class _Run:
                 "work_dir": str(self.work.path)}
 
     def _steps(self, before: dict[str, Any]) -> tuple[list[dict[str, Any]], Path, str]:
-        """Every step done, the last good model, and the sentence that says why it ended there."""
-        good, steps = self.work.path / BASELINE, []
-        stopped = self._fast_enough(before)
-        while stopped is None and len(steps) < self.budget.count:
-            step = self._step(len(steps) + 1, good)
+        """Every step done, the last good model, and the sentence that says why it ended there and what was kept."""
+        good, steps, gone = self.work.path / BASELINE, [], list[Unit]()
+        stopped = self.rule.fast_enough(before)
+        planned = [] if stopped else SCHEDULES[self.settings.schedule](self._count(before), self.settings.align)
+        for number, plan in enumerate(planned, 1):
+            step, dropped = self._step(number, plan, good)
             steps.append(step)
-            stopped = self._fallen(step, before)
-            step["kept"] = stopped is None
-            if stopped is None:
-                good, stopped = Path(step["path"]), self._fast_enough(step)
-        return steps, good, stopped or self._exhausted()
+            fallen = self.rule.fallen(dropped, step, before)
+            step["kept"] = fallen is None
+            if fallen:
+                stopped = fallen
+                break
+            good, gone = Path(step["path"]), [*gone, *dropped]
+            if stopped := self.rule.fast_enough(step):
+                break
+        return steps, good, self.rule.sentence(stopped or self.rule.exhausted(), gone)
 
-    def _fast_enough(self, model: dict[str, Any]) -> str | None:
-        limit = self.budget.latency_ms
-        if limit is None or model["latency_ms"] > limit:
-            return None
-        return f"the target is met: a window takes {model['latency_ms']:.1f} ms with {model['blocks']} blocks"
+    def _count(self, before: dict[str, Any]) -> int:
+        """How many units are to go. How many a latency takes is measured where all go at once; what goes does not matter for that."""
+        if self.budget.latency_ms is None or self.settings.schedule == "progressive":
+            return self.budget.count
+        return self.work.stage("baseline/count", lambda: {"count": self._count_for(self.budget.latency_ms)})["count"]
 
-    def _fallen(self, step: dict[str, Any], before: dict[str, Any]) -> str | None:
-        reached, wanted = (model["heldout"]["average_map"] for model in (step, before))
-        if not self.settings.heal or reached >= wanted - self.settings.tolerance:
-            return None
-        return (f"without block {step['dropped']} the held-out average mAP stays at {reached:.2f}, more than "
-                f"{self.settings.tolerance:g} below the baseline's {wanted:.2f}: the model before that drop was kept")
+    def _count_for(self, limit: float) -> int:
+        smaller = copy.deepcopy(self.baseline.detector)
+        for count, unit in enumerate(units(smaller.blocks.left, self.settings.unit)[:-1], 1):
+            smaller.blocks.drop(unit)
+            if self._latency(replace(self.baseline, detector=smaller))["latency_ms"] <= limit:
+                return count
+        return self.budget.count
 
-    def _exhausted(self) -> str:
-        if self.budget.latency_ms is not None:
-            return f"the latency target of {self.budget.latency_ms:g} ms is out of reach: one block is left"
-        return f"the target is met: {self.budget.reason}"
-
-    def _step(self, number: int, parent: Path) -> dict[str, Any]:
-        """Select, drop, align, merge; then measure. Each is skipped when an earlier call has done it."""
-        folder = f"step-{number}"
-        quiet = _Labelled(self.reporter, f"drop {number}")
+    def _step(self, number: int, plan: Step, parent: Path) -> tuple[dict[str, Any], list[Unit]]:
+        """Select, drop, align, merge; then measure. Each is skipped when an earlier call has done it. Also, what was dropped."""
+        folder, quiet = f"step-{number}", _Labelled(self.reporter, f"drop {number}")
         selected, dropped, aligned, merged = (self.work.file(f"{folder}/{name}.pth") for name in ("selected", "dropped", "aligned", "merged"))
-        stages = {"select": self.work.stage(f"{folder}/select", partial(self._select, parent, selected, quiet)),
-                  "drop": self.work.stage(f"{folder}/drop", lambda: drop(selected, dropped).to_json())}
+        stages = {"select": self.work.stage(f"{folder}/select", partial(self._select, plan, parent, selected, quiet), shared=True),
+                  "drop": self.work.stage(f"{folder}/drop", lambda: drop(selected, dropped, **_how(plan)).to_json())}
         path = dropped
-        if self.settings.heal:
-            stages["align"] = self.work.stage(f"{folder}/align", partial(self._align, dropped, aligned, quiet))
-            stages["merge"] = self.work.stage(f"{folder}/merge", lambda: merge(aligned, merged, self.choice, device=self.device).to_json())
-            path = merged
+        if self.settings.heals:
+            stages["align"] = self.work.stage(f"{folder}/align", partial(self._align, plan, parent, dropped, aligned, quiet), shared=True)
+            path = aligned
+            if stages["align"]["lora"]:
+                stages["merge"] = self.work.stage(f"{folder}/merge", lambda: merge(aligned, merged, self.choice, device=self.device).to_json())
+                path = merged
         measured = self._measure(f"{folder}/heldout", path, quiet)
         stages["evaluate"] = measured
-        return {"dropped": stages["drop"]["dropped"][-1], **measured, "path": str(path),
-                "seconds": {name: stage["seconds"] for name, stage in stages.items()}}
+        now = stages["drop"]["now"]
+        return {"dropped": now[0] if len(now) == 1 else now, **measured, "path": str(path),
+                "seconds": {name: stage["seconds"] for name, stage in stages.items()}}, now
 
-    def _select(self, parent: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
+    def _select(self, plan: Step, parent: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
+        settings = self.settings
+        options = SelectOptions(**settings.select.model_dump(), unit=settings.unit, span=plan.span, top=plan.count)
         opened = self._open(parent)
-        return select_opened(opened, self.data, self.choice, self.source, output, self.settings.metric, reporter=reporter).to_json()
+        return select_opened(opened, self.data, self.choice, self.source, output, options, reporter=reporter).to_json()
 
-    def _align(self, dropped: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
-        student = self._open(dropped)
-        return align_opened(student, self.baseline, self.data, self.choice, self.source, output, self.settings.align, reporter).to_json()
+    def _align(self, plan: Step, parent: Path, dropped: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
+        teacher = self.baseline if plan.align.teacher == "static" else self._open(parent)
+        return align_opened(self._open(dropped), teacher, self.data, self.choice, self.source, output, plan.align, reporter).to_json()
 
     def _measure(self, name: str, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
         """MACs, parameters, latency (in turn with the baseline, so that their ratio means something), held-out mAP."""
@@ -147,11 +169,15 @@ class _Run:
             opened = self._open(path)
             pair = self._latency(opened)
             heldout = evaluate_detector(opened, self.data, HELDOUT, self.source, reporter=reporter or self.reporter)
-            macs = count_macs(opened.detector, *example_window(opened.detector.config))
-            return {"macs": macs.total, "params": parameters(opened.detector), **pair, "checksum": opened.checksum,
+            return {"macs": self._macs(opened), "params": parameters(opened.detector), **pair, "checksum": opened.checksum,
                     "blocks": len(opened.detector.blocks.indices), "heldout": heldout.to_json()}
 
         return self.work.stage(name, work)
+
+    def _macs(self, opened: Opened) -> int:
+        if opened.checksum not in self.macs:
+            self.macs[opened.checksum] = count_macs(opened.detector, *example_window(opened.detector.config)).total
+        return self.macs[opened.checksum]
 
     def _latency(self, opened: Opened) -> dict[str, float]:
         inputs, masks = (tensor.to(opened.compute.device) for tensor in example_window(opened.detector.config))
@@ -170,6 +196,11 @@ class _Run:
 
     def _open(self, path: Path) -> Opened:
         return open_detector(path, self.device, SILENT)
+
+
+def _how(plan: Step) -> dict[str, int]:
+    """What to drop of the ranking."""
+    return {"count": plan.count} if plan.span == 1 else {"span": plan.span}
 
 
 class _Labelled(Reporter):

@@ -8,18 +8,16 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from tadshrink.checkpoint.opening import ModelFile
-from tadshrink.compress.alignment import AlignSettings
-from tadshrink.compress.selection import check_metric
 from tadshrink.compress.target import DropBudget, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
+from tadshrink.distributed import only_first, start
 from tadshrink.errors import UserError
-from tadshrink.profiling.macs import count_macs
+from tadshrink.profiling.macs import MacsReport, count_macs
 from tadshrink.profiling.profile import example_window
 from tadshrink.reporting import Reporter
+from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice, Opened, fitted, open_detector
 from tadshrink.stages.inputs import check_splits, data_state
 
@@ -27,35 +25,21 @@ from tadshrink.stages.inputs import check_splits, data_state
 BUILTIN = "synthetic"
 
 
-class RunSettings(BaseModel):
-    """Everything that decides the result of a run, beside its inputs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    target: str = "25%"
-    at_least: bool = False
-    metric: str = "map"
-    #: Average mAP, in points, that an aligned model may lose on the held-out videos.
-    tolerance: float = Field(2.0, ge=0)
-    #: False drops without alignment: the control that shows what alignment is worth.
-    heal: bool = True
-    align: AlignSettings = AlignSettings()
-    latency_runs: int = Field(20, ge=1)
-
-
 @dataclass(frozen=True)
 class RunInputs:
-    """The model to compress, the data, and how many blocks may go."""
+    """The model to compress, what it costs, the data, and how many units may go."""
 
     baseline: Opened
     choice: DatasetChoice
     data: Dataset
     budget: DropBudget
+    macs: MacsReport
 
     def plan(self, settings: RunSettings) -> dict[str, Any]:
         """All that the result depends on, as JSON: a run goes on only while none of it changes."""
         model, compute = self.baseline.checkpoint, self.baseline.compute
         plan = {"baseline": self.baseline.checksum[:16], "architecture": model.architecture, "dropped": model.dropped,
-                **self.choice.arguments(), "data": data_state(self.data), "settings": settings.model_dump(),
+                **self.choice.arguments(), "data": data_state(self.data), "settings": settings.model_dump(mode="json"),
                 "device": f"{compute.device} {compute.dtype_name}"}
         return json.loads(json.dumps(plan))
 
@@ -68,17 +52,18 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
         UserError: whatever of this would stop the run later.
     """
     target = parse_target(settings.target)
-    check_metric(settings.metric)
     source = checkpoint or builtin_baseline(choice)
     baseline = open_detector(source, device, reporter)
     if baseline.checkpoint.lora:
         raise UserError("its LoRA is not merged yet", where=source, fix="Run tadshrink merge first")
     config = baseline.detector.config
-    budget = plan_drops(target, count_macs(baseline.detector, *example_window(config)), settings.at_least)
-    prepare_data(choice, reporter)
+    macs = count_macs(baseline.detector, *example_window(config))
+    budget = plan_drops(target, macs, settings.at_least, settings.unit)
+    start(baseline.compute.device)
+    only_first(lambda: prepare_data(choice, reporter))
     baseline, data = fitted(baseline, choice.load(reporter), reporter)
     check_splits(data, ["train", HELDOUT, "test"])
-    return RunInputs(baseline, choice, data, budget)
+    return RunInputs(baseline, choice, data, budget, macs)
 
 
 def builtin_baseline(dataset: DatasetChoice) -> Path:

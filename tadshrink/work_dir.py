@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tadshrink.distributed import only_first
 from tadshrink.errors import UserError
-from tadshrink.files import read_json, write_json
+from tadshrink.files import UNFINISHED, read_json, write_json
 
 try:
     import fcntl
@@ -19,9 +20,9 @@ except ImportError:  # Not on Windows.
     fcntl = None  # type: ignore[assignment]
 
 _PLAN = "run.json"
-#: Folders that runs make, and what they put there (a training state is named after the checkpoint that it leads to).
+#: Folders that runs make, and what they put there (unfinished work is named after the checkpoint that it leads to).
 _FOLDERS = re.compile(r"baseline|final|step-\d+")
-_SUFFIXES = (".json", ".pth", ".training")
+_SUFFIXES = (".json", ".pth", ".training", UNFINISHED)
 #: Half-written files of a run that was killed, as :func:`tadshrink.files.atomic_path` names them.
 _LEFTOVER = re.compile(r"\..+\.\w+\.(json|pth|training)")
 
@@ -85,15 +86,19 @@ class WorkDir:
         """Path of a file of this run; ``name`` may hold a folder."""
         return self.path / name
 
-    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of a stage: read if it is done, else made by ``work`` and written, with its ``seconds``."""
+    def stage(self, name: str, work: Callable[[], dict[str, Any]], shared: bool = False) -> dict[str, Any]:
+        """The result of a stage: read if it is done, else made by ``work`` and written, with its ``seconds``.
+
+        Args:
+            shared: all processes do the work together; otherwise the first one does it and the others wait.
+        """
         file = self.file(f"{name}.json")
-        if file.exists():
-            return read_json(file)
+        if (done := only_first(lambda: read_json(file) if file.exists() else None)) is not None:
+            return done
         started = time.perf_counter()
-        result = {**work(), "seconds": time.perf_counter() - started}
-        write_json(file, result)
-        return result
+        made = work() if shared else only_first(work)
+        result = {**made, "seconds": time.perf_counter() - started}
+        return only_first(lambda: _written(file, result))
 
     def _check_free(self) -> None:
         """Hidden files do not count: a run killed at its very start leaves one."""
@@ -114,6 +119,11 @@ class WorkDir:
             # Not empty: something in it is not to be deleted.
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _written(file: Path, result: dict[str, Any]) -> dict[str, Any]:
+    write_json(file, result)
+    return result
 
 
 def _lock(handle: int, path: Path) -> None:

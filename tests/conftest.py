@@ -19,6 +19,7 @@ import yaml
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
+from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset, load_dataset
 from tadshrink.data.synthetic import CLASSES, make_synthetic
 from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, PostprocessConfig, SamplingConfig
@@ -100,7 +101,7 @@ def chain(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """select, drop, align and merge of the tiny detector. Made once, not to be changed."""
     folder = tmp_path_factory.mktemp("chain")
     made = Chain(*(folder / f"{name}.pth" for name in ("ranked", "dropped", "aligned", "merged")), AlignSettings(epochs=2, batch_size=4))
-    select(tiny.checkpoint, tiny.choice, made.ranked, "mse", device="cpu")
+    select(tiny.checkpoint, tiny.choice, made.ranked, SelectOptions(metric="mse"), device="cpu")
     drop(made.ranked, made.dropped)
     align(made.dropped, tiny.checkpoint, tiny.choice, made.aligned, made.settings, device="cpu")
     merge(made.aligned, made.merged, device="cpu")

@@ -12,23 +12,29 @@ import yaml
 
 from tadshrink import pipeline, run_inputs
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
-from tadshrink.compress.alignment import AlignSettings
+from tadshrink.compress.select_settings import SelectOptions, SelectSettings
+from tadshrink.compress.settings import AlignSettings
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
 from tadshrink.evaluation.mean_ap import MapResult
 from tadshrink.models.detector import Detector
-from tadshrink.pipeline import RunSettings, run
+from tadshrink.models.units import HALVES, NOUNS, units
+from tadshrink.pipeline import run
 from tadshrink.profiling.latency import Latency, LatencyPair
 from tadshrink.profiling.macs import MacsReport
-from tadshrink.stages.align import align
+from tadshrink.run_settings import RunSettings
+from tadshrink.stages.align import align, align_opened
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
 
-SETTINGS = RunSettings(target="2", metric="mse", tolerance=100, latency_runs=1, align=AlignSettings(epochs=2, batch_size=4))
+SELECT = SelectSettings(metric="mse")
+SETTINGS = RunSettings(target="2", tolerance=100, latency_runs=1, select=SELECT, align=AlignSettings(epochs=2, batch_size=4))
 #: Everything happens, as fast as it can.
 QUICK = SETTINGS.model_copy(update={"align": AlignSettings(epochs=0)})
+#: Drops without alignment.
+NO_HEAL = SETTINGS.model_copy(update={"align": AlignSettings(heal="none")})
 EVAL = {"average_map", "map", "per_class", "videos", "ground_truths"}
 
 
@@ -46,7 +52,8 @@ def known_macs(straight: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
 
     def count(detector: Detector, *window: object) -> MacsReport:
         kept = list(detector.blocks.indices)
-        return MacsReport(len(kept) * block + rest, len(kept) * block, rest, [block] * len(kept), kept, {}, {})
+        halves = {half: [block // 2] * len(units(detector.blocks.left, half)) for half in HALVES}
+        return MacsReport(len(kept) * block + rest, len(kept) * block, rest, [block] * len(kept), kept, {}, {}, halves)
 
     for module in (pipeline, run_inputs):
         monkeypatch.setattr(module, "count_macs", count)
@@ -66,7 +73,8 @@ def test_the_result_is_as_the_contract_says(straight: dict[str, Any]) -> None:
         assert item.keys() == model | {"dropped", "seconds", "blocks", "speedup", "path", "kept"}
         assert item["seconds"].keys() == {"select", "drop", "align", "merge", "evaluate"}
     assert [item["blocks"] for item in (straight["baseline"], *straight["steps"])] == [4, 3, 2]
-    assert straight["stopped_because"] == "the target is met: 2 of 4 blocks, as asked for"
+    gone = ", ".join(str(step["dropped"]) for step in straight["steps"])
+    assert straight["stopped_because"] == f"the target is met: 2 of 4 blocks, as asked for; kept is the model without blocks {gone}"
     assert json.loads((Path(straight["work_dir"]) / "result.json").read_text()) == straight
 
 
@@ -83,7 +91,7 @@ def test_stages_by_hand_give_the_same_files(tiny, straight: dict[str, Any], tmp_
     for number in (1, 2):
         folder = tmp_path / f"step-{number}"
         selected, dropped, aligned, merged = (folder / f"{name}.pth" for name in ("selected", "dropped", "aligned", "merged"))
-        select(model, tiny.choice, selected, "mse", device="cpu")
+        select(model, tiny.choice, selected, SelectOptions(metric="mse"), device="cpu")
         drop(selected, dropped, count=1)
         align(dropped, tiny.checkpoint, tiny.choice, aligned, SETTINGS.align, "cpu")
         model = Path(merge(aligned, merged, device="cpu").output)
@@ -163,7 +171,7 @@ def test_changed_inputs_are_refused_and_named(tiny, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(tiny.folder, data, ignore=shutil.ignore_patterns("w"))
     choice, work = DatasetChoice(str(data / "tiny.yaml")), tmp_path / "w"
-    settings = QUICK.model_copy(update={"target": "1", "heal": False})
+    settings = NO_HEAL.model_copy(update={"target": "1"})
     run(tiny.checkpoint, choice, work, settings, device="cpu")
 
     def refused(checkpoint: Path, change: str) -> None:
@@ -190,7 +198,7 @@ def test_changed_inputs_are_refused_and_named(tiny, tmp_path: Path) -> None:
 
 
 def test_fresh_starts_again_and_leaves_foreign_files(tiny, tmp_path: Path) -> None:
-    two, one = (QUICK.model_copy(update={"target": target, "heal": False}) for target in ("2", "1"))
+    two, one = (NO_HEAL.model_copy(update={"target": target}) for target in ("2", "1"))
     first = run(tiny.checkpoint, tiny.choice, tmp_path / "w", two, device="cpu").to_json()
     (tmp_path / "w/step-2/notes.txt").touch()
     second = run(tiny.checkpoint, tiny.choice, tmp_path / "w", one, fresh=True, device="cpu").to_json()
@@ -226,8 +234,9 @@ def test_it_stops_early_and_keeps_the_last_good_model(tiny, tmp_path: Path, scor
     assert result["checksum"] == result["final"]["checksum"] == result["steps"][0]["checksum"]
     assert result["final"]["heldout"]["average_map"] == 48
     assert load_checkpoint(result["output"]).dropped == [result["steps"][0]["dropped"]]
-    assert result["stopped_because"] == (f"without block {result['steps'][1]['dropped']} the held-out average mAP stays at 47.90, more than 2 "
-                                         "below the baseline's 50.00: the model before that drop was kept")
+    first, second = (step["dropped"] for step in result["steps"])
+    assert result["stopped_because"] == (f"without block {second} the held-out average mAP stays at 47.90, more than 2 below the baseline's "
+                                         f"50.00; kept is the model without block {first}")
     assert splits == ["heldout", "heldout", "heldout", "test", "test"]
 
 
@@ -240,7 +249,7 @@ def test_where_the_first_drop_is_too_much_the_baseline_is_kept(tiny, tmp_path: P
 
 def test_without_healing_blocks_are_dropped_whatever_the_loss(tiny, tmp_path: Path, scores: Callable[..., list[str]]) -> None:
     scores(50, 10, 0)
-    settings = QUICK.model_copy(update={"heal": False, "tolerance": 0.0})
+    settings = NO_HEAL.model_copy(update={"tolerance": 0.0})
     result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
     assert [step["kept"] for step in result["steps"]] == [True, True]
     assert result["steps"][0]["seconds"].keys() == {"select", "drop", "evaluate"}
@@ -298,10 +307,12 @@ def test_a_latency_target(tiny, tmp_path: Path, latencies: Callable[..., None], 
                           drops: int, reason: str) -> None:
     latencies(*medians)
     scores(*[1.0] * 9)
-    settings = QUICK.model_copy(update={"target": "6ms", "heal": False})
+    settings = NO_HEAL.model_copy(update={"target": "6ms"})
     result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
     assert [step["latency_ms"] for step in result["steps"]] == list(medians[1:drops + 1])
-    assert result["stopped_because"] == reason
+    gone = [str(step["dropped"]) for step in result["steps"]]
+    kept = f"the model without block{'s' * (len(gone) > 1)} {', '.join(gone)}" if gone else "the baseline"
+    assert result["stopped_because"] == f"{reason}; kept is {kept}"
     assert result["final"]["latency_ms"] == medians[drops]
     assert result["final"]["speedup"] == pytest.approx(medians[0] / medians[drops])
 
@@ -309,12 +320,82 @@ def test_a_latency_target(tiny, tmp_path: Path, latencies: Callable[..., None], 
 @pytest.mark.parametrize(("change", "problem"), [
     ({"target": "4"}, "cannot drop 4 of 4 blocks"),
     ({"target": "much"}, "not understood"),
-    ({"metric": "f1"}, "unknown metric 'f1'"),
+    ({"target": "4", "unit": "mlp"}, "cannot drop 4 of 4 MLP halves"),
 ])
 def test_bad_settings_are_found_before_anything_is_written(tiny, tmp_path: Path, change: dict[str, object], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         run(tiny.checkpoint, tiny.choice, tmp_path / "w", SETTINGS.model_copy(update=change), device="cpu")
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("schedule", "unit"), [("one-shot", "block"), ("span", "block"), ("one-shot", "mlp"), ("progressive", "attention")])
+def test_schedules_and_units(tiny, tmp_path: Path, schedule: str, unit: str) -> None:
+    settings = SETTINGS.model_copy(update={"schedule": schedule, "unit": unit, "align": AlignSettings(epochs=1, batch_size=4)})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path / "w", settings, device="cpu").to_json()
+    progressive = schedule == "progressive"
+    assert len(result["steps"]) == (2 if progressive else 1)
+    final = load_checkpoint(result["output"])
+    gone = [step["dropped"] for step in result["steps"]] if progressive else result["steps"][0]["dropped"]
+    assert final.dropped == gone and len(gone) == 2
+    # Each unit is half the block's cost here; one alignment is as long as two are.
+    folder = tmp_path / "w" / "step-1"
+    ranking = load_checkpoint(folder / "selected.pth").ranking["ranking"]
+    assert len(json.loads((folder / "align.json").read_text())["curve"]) == (1 if progressive else 2)
+    assert len(ranking) == (3 if schedule == "span" else 4)
+    if schedule == "span":
+        assert gone == ranking[0]["units"] and gone[1] == gone[0] + 1
+    elif not progressive:
+        assert gone == [item["block"] for item in ranking[:2]]
+    assert all(str(unit_).endswith(f".{unit}") == (unit != "block") for unit_ in gone)
+    assert f"kept is the model without {'blocks' if unit == 'block' else NOUNS[unit]} " in result["stopped_because"]
+
+
+def test_one_shot_measures_how_many_units_a_latency_takes(tiny, tmp_path: Path, latencies: Callable[..., None],
+                                                          scores: Callable[..., list[str]]) -> None:
+    # Baseline; without one block, without two; the dropped model.
+    latencies(10, 8, 6, 5.9)
+    scores(*[1.0] * 9)
+    settings = NO_HEAL.model_copy(update={"target": "6ms", "schedule": "one-shot"})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
+    assert len(result["steps"][0]["dropped"]) == 2
+    assert result["stopped_because"].startswith("the target is met: a window takes 5.9 ms with 2 blocks; kept is")
+
+
+def test_the_previous_model_teaches_if_that_is_asked_for(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught: list[str] = []
+
+    def spy(student: Any, teacher: Any, *rest: Any) -> Any:
+        taught.append(str(teacher.path))
+        return align_opened(student, teacher, *rest)
+
+    monkeypatch.setattr(pipeline, "align_opened", spy)
+    settings = SETTINGS.model_copy(update={"align": AlignSettings(epochs=0, teacher="previous")})
+    run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu")
+    assert [Path(path).name for path in taught] == ["model.pth", "merged.pth"]
+
+
+def test_full_healing_leaves_nothing_to_merge(tiny, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"target": "1", "align": AlignSettings(epochs=1, batch_size=4, heal="full")})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
+    assert result["steps"][0]["seconds"].keys() == {"select", "drop", "align", "evaluate"}
+    assert Path(result["steps"][0]["path"]).name == "aligned.pth"
+
+
+def test_a_race_in_a_run(tiny, tmp_path: Path) -> None:
+    settings = NO_HEAL.model_copy(update={"select": SelectSettings(metric="loss", race=True)})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
+    assert len(result["steps"]) == 2
+    assert "stopped" in load_checkpoint(tmp_path / "step-1/selected.pth").ranking["ranking"][0]
+
+
+def test_multiply_adds_of_the_baseline_are_counted_once(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    for module in (pipeline, run_inputs):
+        real = module.count_macs
+        monkeypatch.setattr(module, "count_macs", lambda detector, *rest, real=real: counted.append(len(detector.blocks.indices))
+                            or real(detector, *rest))
+    run(tiny.checkpoint, tiny.choice, tmp_path, NO_HEAL, device="cpu")
+    assert counted == [4, 3, 2]
 
 
 def test_progress_says_which_part_of_the_run_it_is(tiny, tmp_path: Path, interrupt) -> None:

@@ -10,7 +10,8 @@ import yaml
 from tadshrink import run_inputs
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT
-from tadshrink.run_inputs import RunSettings, builtin_baseline, open_inputs, prepare_data
+from tadshrink.run_inputs import builtin_baseline, open_inputs, prepare_data
+from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
 
 

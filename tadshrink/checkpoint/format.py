@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,8 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 from typing_extensions import TypedDict
+
+from tadshrink.models.units import HALF_NAME, Unit, merged
 
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -39,8 +42,8 @@ class Checkpoint:
     state: dict[str, Tensor]
     #: Label names in the order of the head's outputs.
     classes: list[str]
-    #: Original indices of the dropped blocks, in the order of dropping.
-    dropped: list[int] = field(default_factory=list)
+    #: Dropped blocks by original index, or halves of them ("3.mlp"), in the order of dropping; both halves are the block.
+    dropped: list[Unit] = field(default_factory=list)
     #: What block selection measured, as plain data.
     ranking: dict[str, Any] | None = None
     #: ``{"rank", "alpha", "targets", "state": {name: tensor}}`` of low-rank updates that are not merged yet.
@@ -60,6 +63,18 @@ def _finite(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _unit(value: Any) -> Unit:
+    if (type(value) is int and value >= 0) or (type(value) is str and re.fullmatch(HALF_NAME, value)):
+        return value
+    raise ValueError('should be the index of a block, or half of one such as "3.mlp"')
+
+
+def _disjoint(units: list[Unit]) -> list[Unit]:
+    if merged(_distinct(units)) != units:
+        raise ValueError("has a block and a half of it, or both halves")
+    return units
+
+
 def _distinct(items: list[Any]) -> list[Any]:
     if len(set(items)) != len(items):
         raise ValueError("has the same item twice")
@@ -67,7 +82,7 @@ def _distinct(items: list[Any]) -> list[Any]:
 
 
 _State = dict[str, Annotated[Tensor, AfterValidator(_finite)]]
-_Index = Annotated[int, Field(ge=0)]
+_Unit = Annotated[Any, AfterValidator(_unit)]
 
 
 class _Layout(BaseModel):
@@ -87,7 +102,7 @@ class CheckpointLayout(_Layout):
     state_dict: _State
     architecture: dict[str, Any]
     classes: Annotated[list[str], AfterValidator(_distinct)]
-    dropped: Annotated[list[_Index], AfterValidator(_distinct)]
+    dropped: Annotated[list[_Unit], AfterValidator(_disjoint)]
     ranking: dict[str, Any] | None
     lora: _LoraLayout | None
     history: list[HistoryEntry]

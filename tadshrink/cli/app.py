@@ -12,6 +12,7 @@ from tadshrink import __version__
 from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, run, select, train
 from tadshrink.cli.console import fail
 from tadshrink.cli.loading import reads_checkpoint
+from tadshrink.distributed import stop
 from tadshrink.errors import UserError
 
 #: Exit status after Ctrl-C, as shells have it.
@@ -59,6 +60,8 @@ def main() -> None:
     except typer.TyperException as error:
         fail(f"{error.format_message().rstrip('.')}. Add --help to see what the command takes")
         code = 2
+    else:
+        stop()
     if code == INTERRUPTED:
         fail("interrupted; the same command goes on from the last finished epoch or stage")
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tadshrink.distributed import world
 from tadshrink.reporting import Advance, Reporter
 
-#: rich honours NO_COLOR and drops colours and animation when stderr is not a terminal.
-stderr = Console(stderr=True, highlight=False)
+#: rich honours NO_COLOR and drops colours and animation when stderr is not a terminal. Of several processes only the first one talks.
+stderr = Console(stderr=True, highlight=False, quiet=world().rank > 0)
+#: Seconds after which another process tells its error: had the first one the same, torchrun would have ended all by then.
+ALONE = 3.0
 
 
 class ConsoleReporter(Reporter):
@@ -36,14 +40,16 @@ class ConsoleReporter(Reporter):
 
 
 def fail(text: str) -> None:
-    """One line on stderr that says what is wrong. Characters that a terminal would obey are shown, not sent."""
+    """One line on stderr, from any process, that says what is wrong. Characters that a terminal would obey are shown, not sent."""
+    if world().rank > 0:
+        time.sleep(ALONE)
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    stderr.print(f"[bold red]error:[/bold red] {escape(shown)}", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(shown)}", soft_wrap=True)
 
 
 def emit(as_json: bool, value: Any) -> None:
-    """Print ``value`` as JSON on stdout if that was asked for."""
-    if as_json:
+    """Print ``value`` as JSON on stdout if that was asked for, from the first process."""
+    if as_json and world().rank == 0:
         typer.echo(json.dumps(value, indent=1))
 
 

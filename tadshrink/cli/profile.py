@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tadshrink.cli import options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
+
+if TYPE_CHECKING:
+    from tadshrink.models.units import Unit
 
 NAME = "profile"
 EXAMPLE = "tadshrink profile base.pth"
@@ -20,15 +23,17 @@ def command(
     json: options.Json = False,
 ) -> None:
     """Parameters, MACs by part and by block, latency and peak memory for one window."""
+    from tadshrink.models.units import left_of, whole
     from tadshrink.stages.profile import profile
 
     result = profile(checkpoint, runs, device, ConsoleReporter())
     data = result.to_json()
-    _print(str(checkpoint), data, result.macs.block_indices, result.memory.measured)
+    blocks = whole(left_of(result.architecture.block_count, result.dropped))
+    _print(str(checkpoint), data, blocks, result.memory.measured)
     emit(json, data)
 
 
-def _print(name: str, data: dict[str, Any], blocks: list[int], measured: str) -> None:
+def _print(name: str, data: dict[str, Any], blocks: list[Unit], measured: str) -> None:
     macs, latency = data["macs"], data["latency_ms"]
     total = macs["total"]
     table(f"{name}: MACs of one window {latency['input_shape']}", ["part", "MMACs", "share"],

@@ -7,30 +7,34 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import align, options
+from tadshrink.cli import options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
+from tadshrink.cli.settings import takes
+from tadshrink.compress.select_settings import SelectSettings
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.run_settings import RENAMED, RunSettings, read_recipe, run_settings
 
 NAME = "run"
 EXAMPLE = "tadshrink run --dataset synthetic --target 25%"
 
 
+# One seed is for all; alignment has a batch size as well.
+@takes(AlignSettings, "for_align")
+@takes(SelectSettings, "for_select", exclude=("seed",), rename=RENAMED)
+@takes(RunSettings, "for_run", exclude=("select", "align"))
 def command(
     dataset: options.Dataset,
+    for_run: dict[str, Any],
+    for_select: dict[str, Any],
+    for_align: dict[str, Any],
     checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Trained detector. Default, for synthetic: the one in the "
                                                       "package.", show_default=False)] = None,
-    target: Annotated[str, typer.Option(help="Share of the detector's MACs (25%), number of blocks (3) or latency (60ms).")] = "25%",
-    at_least: Annotated[bool, typer.Option("--at-least", help="Take a percentage as a floor, not as the number to come closest to.")] = False,
+    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="YAML", help="Settings as KEY: VALUE lines in sections run, select and "
+                                                "align, with the names of these options. What is given here is stronger.",
+                                                show_default=False)] = None,
     work_dir: Annotated[Path | None, typer.Option("--work-dir", help="Folder of the run. Default: tadshrink-runs/DATASET-TARGET.",
                                                   show_default=False)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left in the work dir.")] = False,
-    metric: Annotated[str, typer.Option(help="Selection metric: map, loss or mse.")] = "map",
-    tolerance: Annotated[float, typer.Option(min=0, help="Held-out average mAP, in points, that may be lost.")] = 2.0,
-    heal: Annotated[str, typer.Option(help="lora, or none to drop without alignment (a control).")] = "lora",
-    epochs: align.Epochs = None,
-    lr: align.Rate = None,
-    rank: align.Rank = None,
-    cls_kd: align.ClassKd = None,
-    seed: options.Seed = 0,
     root: options.Root = None,
     allow_missing: options.AllowMissing = False,
     device: options.Device = None,
@@ -39,19 +43,16 @@ def command(
     """Compress a detector: select, drop, align and merge, block by block, until the target is met.
 
     Stops early, keeping the last good model, when accuracy on the held-out training videos does not come back. The test split is
-    used once, at the end. An interrupted run goes on when the command is repeated.
+    used once, at the end. An interrupted run goes on when the command is repeated. Started by torchrun, its processes share the
+    selections and the alignments.
     """
-    from tadshrink.cli.settings import settings_from
-    from tadshrink.compress.alignment import AlignSettings
-    from tadshrink.errors import UserError
-    from tadshrink.pipeline import RunSettings, run
+    from tadshrink.pipeline import run
     from tadshrink.stages.common import DatasetChoice
 
-    if heal not in ("lora", "none"):
-        raise UserError(f"--heal {heal!r} is unknown", fix="Choose lora or none")
-    settings = settings_from(RunSettings, target=target, at_least=at_least, metric=metric, tolerance=tolerance, heal=heal == "lora",
-                             align=settings_from(AlignSettings, epochs=epochs, lr=lr, rank=rank, cls_kd=cls_kd, seed=seed))
-    folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{target.replace('%', 'pct')}"
+    seed = {"seed": for_align["seed"]} if "seed" in for_align else {}
+    given = {"run": for_run, "select": for_select | seed, "align": for_align}
+    settings = run_settings(read_recipe(recipe) if recipe else {}, recipe, given)
+    folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{settings.target.replace('%', 'pct')}"
     result = run(checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter()).to_json()
     _print(result)
     emit(json, result)
@@ -76,7 +77,9 @@ def _name(number: int, step: dict[str, Any]) -> str:
 
 
 def _cost(name: str, item: dict[str, Any], base: dict[str, Any]) -> list[object]:
-    return [name, item["blocks"], item.get("dropped", ""), f"{item['macs'] / 1e6:.1f}", f"{item['macs'] / base['macs']:.1%}",
+    dropped = item.get("dropped", "")
+    gone = ", ".join(map(str, dropped)) if isinstance(dropped, list) else dropped
+    return [name, item["blocks"], gone, f"{item['macs'] / 1e6:.1f}", f"{item['macs'] / base['macs']:.1%}",
             f"{item['params']:,}", f"{item['latency_ms']:.1f}", f"{item['speedup']:.2f}x"]
 
 

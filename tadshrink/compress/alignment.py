@@ -2,93 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from tadshrink.compress.lora import add_lora, heal_parameters
 from tadshrink.compress.losses import boundary_kd, class_kd, feature_loss
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.student import last_shared
+from tadshrink.compress.teacher import Lesson, Teacher, Wanted
+from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch
 from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.models.losses import detection_losses
-from tadshrink.training.settings import TrainSettings
 
-
-class AlignSettings(TrainSettings):
-    """Training settings of one alignment, and what is specific to it."""
-
-    epochs: int = Field(3, ge=0)
-    lr: float = Field(5e-4, gt=0)
-    #: Rank of the updates; ``None`` is a quarter of the backbone's width. Alpha equals the rank: the scale is 1.
-    rank: int | None = Field(None, gt=0)
-    temperature: float = Field(3.5, gt=0)
-    cls_kd: Literal["binary", "softmax", "decoupled"] = "binary"
-    feature_kd: Literal["mse", "relation"] = "mse"
-    #: Weights of the losses; 0 switches one off.
-    feature_weight: float = Field(1.0, ge=0)
-    cls_kd_weight: float = Field(1.0, ge=0)
-    reg_kd_weight: float = Field(1.0, ge=0)
-    task_weight: float = Field(1.0, ge=0)
-
-
-def make_student(detector: Detector, settings: AlignSettings) -> tuple[int, float]:
-    """Add LoRA to ``detector`` in place and choose what is trained: updates, the blocks' norms, and all that is not a block.
-
-    Returns:
-        rank and alpha of the updates.
-    """
-    rank = settings.rank or max(1, detector.config.compute_width // 4)
-    add_lora(detector, rank, float(rank), detector.body.lora_targets, settings.seed)
-    for parameter in heal_parameters(detector):
-        parameter.requires_grad_(True)
-    return rank, float(rank)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A batch on the device, and what the teacher makes of it: every block's output by original index, and its output."""
-
-    batch: Batch
-    inputs: Tensor
-    masks: Tensor
-    blocks: dict[int, Tensor]
-    target: DetectorOutput
+#: Losses that compare tokens of blocks.
+FEATURES = ("feature", "mid", "relation", "mid_relation")
 
 
 class AlignmentLosses:
-    """The losses of one batch, as called by the training loop."""
+    """The losses of one batch, as called by the training loop.
 
-    def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings) -> None:
-        self.student, self.teacher, self.settings = student, teacher.eval().requires_grad_(False), settings
+    Args:
+        first: original index of the first block of which anything is trained, as from
+            :func:`~tadshrink.compress.student.first_trained`.
+        memory: bytes for teacher outputs that are used again, see :class:`~tadshrink.compress.teacher.Teacher`.
+    """
 
-    @torch.no_grad()
+    def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings, first: int | None = None, memory: int = 0) -> None:
+        self.student, self.settings, self.first = student, settings, first
+        self.shared = last_shared(student, teacher, first)
+        self.teacher = Teacher(teacher, self._wanted(), memory)
+
+    def _wanted(self) -> Wanted:
+        settings = self.settings
+        outputs = {index for index in self.student.blocks.indices if index >= (self.first or 0)}
+        compared = outputs if settings.feature_weight or settings.relation_weight else set()
+        return Wanted(outputs=frozenset(compared if self.shared is None else compared | {self.shared}),
+                      mids=settings.mid_weight > 0 or settings.mid_relation_weight > 0,
+                      head=settings.cls_kd_weight > 0 or settings.reg_kd_weight > 0)
+
+    def described(self) -> str:
+        """How much is trained, and what teacher and student share, in words."""
+        parameters = list(self.student.parameters())
+        trained = sum(value.numel() for value in parameters if value.requires_grad)
+        said = f"{trained:,} of {sum(value.numel() for value in parameters):,} parameters are trained"
+        if self.first is None:
+            return said
+        common = "nothing is shared, as the student differs from its teacher there" if self.shared is None else \
+            f"teacher and student share what is before block {self.shared + 1}"
+        return f"{said}, none before block {self.first}; {common}"
+
     def lesson(self, batch: Batch) -> Lesson:
-        """The batch with the teacher's outputs; may run in another thread, ahead of the student."""
-        device = next(self.teacher.parameters()).device
-        inputs, masks = batch.inputs.to(device), batch.masks.to(device)
-        return Lesson(batch, inputs, masks, *run_with_blocks(self.teacher, inputs, masks))
+        """The batch with what the teacher makes of it; may run in another thread, ahead of the student."""
+        return self.teacher.lesson(batch)
 
     def __call__(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Weighted losses by name: feature, cls_kd, reg_kd, cls, reg (the last two against the annotations)."""
-        settings, batch, target = self.settings, lesson.batch, lesson.target
-        inputs, masks = lesson.inputs, lesson.masks
-        self.student.train()
-        blocks, output = run_with_blocks(self.student, inputs, masks)
+        """Weighted losses by name, without those of weight 0; "cls" and "reg" are against the annotations."""
+        settings, batch, answer = self.settings, lesson.batch, lesson.answer
+        trace, output = self._run(lesson)
         head = self.student.rpn_head
         task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
-        kd = class_kd(output.logits(), target.logits(), output.valid(), settings.temperature, settings.cls_kd, task.targets.classes)
-        boundary = boundary_kd(output.segments(), target.segments(), task.targets.positive)
-        feature = feature_loss(blocks, lesson.blocks, settings.feature_kd)
-        return {"feature": settings.feature_weight * feature, "cls_kd": settings.cls_kd_weight * kd,
-                "reg_kd": settings.reg_kd_weight * boundary, "cls": settings.task_weight * task.cls, "reg": settings.task_weight * task.reg}
 
+        def features(part: str, kind: str) -> Tensor:
+            ours = getattr(trace, part)
+            return feature_loss(ours, getattr(answer.trace, part), kind, shared=len(self.student.blocks.indices) - len(trace.outputs))
 
-def run_with_blocks(detector: Detector, inputs: Tensor, masks: Tensor) -> tuple[dict[int, Tensor], DetectorOutput]:
-    """Every block's output by original index, and the detector's output."""
-    outputs: dict[int, Tensor] = {}
-    tokens = detector.run_blocks(detector.embed(inputs, masks), masks, outputs=outputs)
-    return outputs, detector.finish(detector.pool(tokens, masks), masks)
+        losses = {
+            "feature": (settings.feature_weight, lambda: features("outputs", "mse")),
+            "mid": (settings.mid_weight, lambda: features("mids", "mse")),
+            "relation": (settings.relation_weight, lambda: features("outputs", "relation")),
+            "mid_relation": (settings.mid_relation_weight, lambda: features("mids", "relation")),
+            "cls_kd": (settings.cls_kd_weight, lambda: class_kd(output.logits(), answer.logits, output.valid(), settings.temperature,
+                                                               settings.cls_kd, task.targets.classes)),
+            "reg_kd": (settings.reg_kd_weight, lambda: boundary_kd(output.segments(), answer.segments, task.targets.positive, settings.reg_kd)),
+            "cls": (settings.task_weight, lambda: task.cls),
+            "reg": (settings.task_weight, lambda: task.reg),
+        }
+        # A cut at the last block leaves no block to compare.
+        return {name: weight * loss() for name, (weight, loss) in losses.items() if weight and (trace.outputs or name not in FEATURES)}
 
+    def _run(self, lesson: Lesson) -> tuple[Trace, DetectorOutput]:
+        """The student on a batch, and the trace of the blocks that are trained."""
+        student, settings, trace = self.student, self.settings, Trace()
+        tokens = self._start(lesson)
+        student.train()
+        mids = settings.mid_weight > 0 or settings.mid_relation_weight > 0
+        tokens = run_traced(student, tokens, lesson.masks, trace, self.first or 0, mids=mids, checkpointing=settings.checkpointing)
+        return trace, student.finish(student.pool(tokens, lesson.masks), lesson.masks)
+
+    def _start(self, lesson: Lesson) -> Tensor:
+        """What goes into the first block that is trained. Nothing random happens before it unless it is trained, too."""
+        if self.first is None:
+            return self.student.train().embed(lesson.inputs, lesson.masks)
+        self.student.eval()
+        with torch.no_grad():
+            if self.shared is None:
+                tokens, done = self.student.embed(lesson.inputs, lesson.masks), 0
+            else:
+                tokens, done = lesson.answer.trace.outputs[self.shared], self.shared + 1
+            return run_traced(self.student, tokens, lesson.masks, Trace(), done, self.first - 1)

@@ -19,24 +19,42 @@ _HEALED = re.compile(r"norm|\.ln\d|\.scale$|\.adapter\.|_conv\.")
 _UNUSED = re.compile(r"\bfc_norm\.")
 _BASE, _LORA = ".base_layer.", ".lora_"
 _ADAPTER = ".default."
+#: In the names of what only DoRA has.
+_LENGTHS = ".lora_magnitude_vector."
+#: Starts of the updates by their name in the settings -> in peft.
+INITS: dict[str, str | bool] = {"gaussian": "gaussian", "kaiming": True, "pissa": "pissa", "olora": "olora", "orthogonal": "orthogonal"}
 _AGAIN = "Make the checkpoint again with: tadshrink align"
 
 
-def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str], seed: int) -> None:
-    """Wrap layers of every block, in place: ``W x + (alpha / rank) B A x``.
+def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str], seed: int, init: str = "gaussian", dora: bool = False,
+             first: int = 0) -> None:
+    """Wrap layers of the blocks, in place: ``W x + (alpha / rank) B A x``. Of the detector's parameters only the updates stay trainable.
 
-    ``targets`` are ends of their names; those of :class:`~tadshrink.models.body.Body` are the attention's matrices, with
-    which about 12 % of a ViT's weights are trained. A is drawn from N(0, 1/rank) and B is 0, so that the outputs do not
-    change. Of the detector's parameters only the updates stay trainable.
+    With the layers "qkv" and "proj" about 12 % of a ViT's weights are trained.
+
+    Args:
+        targets: ends of the layers' names, see :attr:`~tadshrink.models.body.Body.layers`.
+        init: a key of :data:`INITS`. "gaussian" draws A from N(0, 1/rank) and sets B to 0; only "pissa" and "olora" move a part of
+            the weights to the updates. None of them changes the outputs.
+        dora: train the length of each output's weights apart (DoRA, Liu et al. 2024).
+        first: original index of the first block with updates.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights="gaussian")
+    # By their full names, as peft would take the ends for those of any block.
+    layers = [name for name, _ in detector.blocks.named_modules() if name.endswith(_ends(targets)) and int(name.split(".")[0]) >= first]
     detector.requires_grad_(False)
+    if not layers:
+        return
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers, init_lora_weights=INITS[init], use_dora=dora)
     # The caller's random numbers go on as if nothing had been drawn here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, detector.blocks)
+
+
+def _ends(targets: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f".{target}" for target in targets)
 
 
 def split_lora(detector: Detector) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -58,9 +76,12 @@ def load_lora(detector: Detector, lora: dict[str, Any], where: object) -> None:
         UserError: they are not those of this model; ``where`` names the file.
     """
     _check_targets(detector, lora["targets"], where)
-    add_lora(detector, lora["rank"], lora["alpha"], lora["targets"], seed=0)
-    expected = {name.replace(_ADAPTER, "."): (name, value.shape) for name, value in detector.state_dict().items() if _LORA in name}
     given: dict[str, Tensor] = lora["state"]
+    # Some have none in the blocks before the first dropped one; every later block has them all.
+    blocks = [int(match[1]) for name in given if (match := re.match(rf"{re.escape(detector.body.prefix)}\.(\d+)\.", name))]
+    add_lora(detector, lora["rank"], lora["alpha"], lora["targets"], seed=0, dora=any(_LENGTHS in name for name in given),
+             first=min(blocks, default=0))
+    expected = {name.replace(_ADAPTER, "."): (name, value.shape) for name, value in detector.state_dict().items() if _LORA in name}
     wrong = sorted(expected.keys() ^ given.keys()) or [name for name, (_, shape) in expected.items() if given[name].shape != shape]
     if wrong:
         raise UserError(f"LoRA weights do not fit the model: {len(wrong)} are missing, left over or of the wrong shape ({wrong[0]})",
@@ -88,8 +109,19 @@ def merged_copy(detector: Detector) -> Detector:
     return merged
 
 
-def heal_parameters(detector: Detector) -> list[nn.Parameter]:
-    """What is trained beside the updates: all that is not a block, and the small parts of the blocks."""
-    inside = detector.body.prefix + "."
+def heal_parameters(detector: Detector, first: int | None = None, everything: bool = False) -> list[nn.Parameter]:
+    """What is trained beside the updates: all that is not a block, and the small parts of the blocks.
+
+    Args:
+        first: original index of the first block of which anything is trained; what is before it stays as well. By default all is trained.
+        everything: the whole blocks.
+    """
     return [value for name, value in detector.named_parameters()
-            if (_HEALED.search(name) if name.startswith(inside) else not _UNUSED.search(name))]
+            if not _UNUSED.search(name) and not (first is not None and before(detector, name, first))
+            and (everything or not name.startswith(f"{detector.body.prefix}.") or _HEALED.search(name))]
+
+
+def before(detector: Detector, name: str, block: int) -> bool:
+    """Whether a weight of this name belongs to what is before a block, by its original index."""
+    prefix = f"{detector.body.prefix}."
+    return int(name.removeprefix(prefix).split(".")[0]) < block if name.startswith(prefix) else name.startswith(detector.body.entry)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tadshrink.models.losses import diou_loss
+from tadshrink.training.parallel import divisor
 
 #: Weight of the other classes in decoupled distillation.
 OTHERS = 6.0
@@ -22,18 +23,20 @@ def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return ((ours - theirs) ** 2).sum((1, 2)).mean()
 
 
-#: Comparisons of two block outputs by their name in the settings; the published configurations take the squared error.
-FEATURE_KD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": functional.mse_loss, "relation": relation_loss}
+#: Comparisons of tokens ``[n, tokens, D]`` of two models by name.
+COMPARISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": functional.mse_loss, "relation": relation_loss}
 
 
-def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], kind: str = "mse") -> Tensor:
-    """Mean over the student's blocks of the error to the teacher's output of the block with the same original index.
+def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], kind: str = "mse", shared: int = 0) -> Tensor:
+    """Mean over the student's blocks of the error to the teacher's tokens at the block with the same original index.
 
     Args:
-        student, teacher: outputs ``[n, tokens, D]`` by original block index; the teacher may have more blocks.
-        kind: a key of :data:`FEATURE_KD`.
+        student, teacher: tokens ``[n, tokens, D]`` by original block index; the teacher may have more blocks.
+        kind: a key of :data:`COMPARISONS`.
+        shared: blocks more, which the two have in common and which are off by nothing.
     """
-    return torch.stack([FEATURE_KD[kind](output.float(), teacher[index].float()) for index, output in student.items()]).mean()
+    errors = torch.stack([COMPARISONS[kind](output.float(), teacher[index].float()) for index, output in student.items()])
+    return errors.sum() / (len(errors) + shared)
 
 
 def binary_kl(student: Tensor, teacher: Tensor, classes: Tensor) -> Tensor:
@@ -91,11 +94,28 @@ def class_kd(student: Tensor, teacher: Tensor, valid: Tensor, temperature: float
     return masked_mean(divergence, valid) * temperature**2
 
 
-def boundary_kd(student: Tensor, teacher: Tensor, positive: Tensor) -> Tensor:
-    """Mean DIoU loss between segments ``[B, N, 2]`` at the positive points (bool ``[B, N]``); 0 without any."""
-    return masked_mean(diou_loss(student.float(), teacher.float()), positive)
+def giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """1 - IoU + share of the hull that neither covers, of paired segments [..., 2] -> [...] (Rezatofighi et al. 2019)."""
+    (start, end), (start_t, end_t) = predicted.unbind(-1), target.unbind(-1)
+    overlap = (torch.minimum(end, end_t) - torch.maximum(start, start_t)).clamp(min=0)
+    union = (end - start) + (end_t - start_t) - overlap
+    hull = (torch.maximum(end, end_t) - torch.minimum(start, start_t)).clamp(min=1e-7)
+    # The small numbers are those of the published code: they decide the value for segments without length.
+    return 1 - overlap / union.clamp(min=1e-6) + (hull - union) / (hull + 1e-6)
+
+
+#: Comparisons of segments by their name in the settings; the published configurations take the first.
+BOUNDARY_KD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"diou": diou_loss, "giou": giou_loss}
+
+
+def boundary_kd(student: Tensor, teacher: Tensor, positive: Tensor, kind: str = "diou") -> Tensor:
+    """Mean loss between segments ``[B, N, 2]`` at the positive points (bool ``[B, N]``); 0 without any. ``kind``: see :data:`BOUNDARY_KD`."""
+    return masked_mean(BOUNDARY_KD[kind](student.float(), teacher.float()), positive)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask``, 0 if nowhere. A masked sum, since boolean indexing scatters in its backward pass."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+    """Mean of ``values`` where ``mask``, 0 if nowhere. A masked sum, since boolean indexing scatters in its backward pass.
+
+    Where several processes share a batch, their results average to the mean over all of it.
+    """
+    return torch.where(mask, values, 0.0).sum() / divisor(mask.sum())

@@ -1,179 +1,175 @@
-"""Block Selection Evaluator (Progressive Block Drop): how good is the model without each remaining block?
+"""Block Selection Evaluator (Progressive Block Drop): how good is the model without each unit that is left?
 
-All candidates share the decoding of every video and the blocks before the candidate: the running activation is kept and
-only the blocks after the candidate run again, about half of the block forwards of the plain way, with the same numbers.
+Each video is decoded once for all candidates, in groups of videos that fill a batch. A group is what one of several processes
+takes at a time, and what is kept of a selection that is interrupted; its numbers do not depend on who looks at it, nor when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from typing import TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from tadshrink.data.actions import ActionGrid
+from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
+from tadshrink.compress.journal import Found, Journal
+from tadshrink.compress.judges import Bench, Judge, LossJudge, MapJudge, MseJudge, Windows
+from tadshrink.compress.one_pass import CosineJudge, RandomJudge, TaylorJudge
+from tadshrink.compress.racing import Rung, rungs, stopped
+from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.loader import VideoWindow
+from tadshrink.data.loader import inference_batches, prefetch
 from tadshrink.data.sources import Source
+from tadshrink.data.timeline import Video
 from tadshrink.device import Compute
+from tadshrink.distributed import gather, only_first, start, world
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import Collector, ground_truth, split_videos, window_batches
-from tadshrink.evaluation.mean_ap import GroundTruth, mean_average_precision
-from tadshrink.models.detector import Detector, DetectorOutput
-from tadshrink.models.losses import detection_losses
-from tadshrink.reporting import SILENT, Reporter
+from tadshrink.evaluation.inference import count_windows, split_videos
+from tadshrink.models.detector import Detector
+from tadshrink.models.units import NOUN, NOUNS, units
+from tadshrink.reporting import SILENT, Advance, Reporter
+
+JUDGES: dict[str, type[Judge]] = {"map": MapJudge, "loss": LossJudge, "mse": MseJudge, "cosine": CosineJudge, "taylor": TaylorJudge,
+                                  "random": RandomJudge}
+Groups = list[list[Video]]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A block and what the model scores without it."""
+def rank_units(detector: Detector, dataset: Dataset, split: str, options: SelectOptions, source: Source, compute: Compute,
+               journal: Journal | None = None, reporter: Reporter = SILENT) -> Ranking:
+    """Judge each run of units on the videos of ``split`` and rank them, best to drop first.
 
-    block: int
-    score: float
-    #: Score minus the score of the model with all its blocks.
-    change: float
+    Under torchrun every process calls this and has its share of the videos; each gets the same ranking as one alone would.
 
-    def to_json(self) -> dict[str, Any]:
-        return {"block": self.block, "score": self.score, "change": self.change}
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """All remaining blocks, best to drop first; among equals the smallest index goes first."""
-
-    metric: str
-    baseline: float
-    candidates: tuple[Candidate, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"metric": self.metric, "baseline": self.baseline, "ranking": [item.to_json() for item in self.candidates]}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One batch of windows as every candidate is judged on it; ``features`` ``[B, D, T]`` are the whole model's."""
-
-    features: Tensor
-    windows: Sequence[VideoWindow]
-    segments: list[Tensor]
-    labels: list[Tensor]
-
-
-class Scorer(Protocol):
-    """Judges one candidate over all batches."""
-
-    def add(self, output: DetectorOutput, evidence: Evidence) -> None: ...
-
-    def result(self) -> float: ...
-
-
-class MapScorer:
-    """Average mAP in percent."""
-
-    def __init__(self, detector: Detector, truth: GroundTruth) -> None:
-        self.collector, self.truth, self.classes = Collector(detector.config), truth, list(detector.config.classes)
-
-    def add(self, output: DetectorOutput, evidence: Evidence) -> None:
-        self.collector.add(output, evidence.windows)
-
-    def result(self) -> float:
-        return mean_average_precision(self.truth, self.collector.finish(), self.classes).average
-
-
-class _MeanScorer:
-    """Mean over windows of a number per batch."""
-
-    def __init__(self, detector: Detector, truth: GroundTruth) -> None:
-        self.detector, self.total, self.windows = detector, 0.0, 0
-
-    def add(self, output: DetectorOutput, evidence: Evidence) -> None:
-        self.total += self.value(output, evidence) * len(evidence.windows)
-        self.windows += len(evidence.windows)
-
-    def result(self) -> float:
-        return self.total / self.windows
-
-    def value(self, output: DetectorOutput, evidence: Evidence) -> float:
-        raise NotImplementedError
-
-
-class LossScorer(_MeanScorer):
-    """Detection loss (classification and regression)."""
-
-    def value(self, output: DetectorOutput, evidence: Evidence) -> float:
-        head, config = self.detector.rpn_head, self.detector.config.head
-        return float(detection_losses(output, evidence.segments, evidence.labels, head.loss_normalizer, config, training=False).total)
-
-
-class MseScorer(_MeanScorer):
-    """Squared error of the backbone's features to those of the model with all its blocks."""
-
-    def value(self, output: DetectorOutput, evidence: Evidence) -> float:
-        return float(torch.nn.functional.mse_loss(output.features, evidence.features))
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A way to judge candidates; ``sign`` is 1 when higher is better."""
-
-    scorer: Callable[[Detector, GroundTruth], Scorer]
-    sign: int
-
-
-METRICS = {"map": Metric(MapScorer, 1), "loss": Metric(LossScorer, -1), "mse": Metric(MseScorer, -1)}
-
-
-def check_metric(name: str) -> None:
-    """Raise a :class:`UserError` unless ``name`` is a key of :data:`METRICS`."""
-    if name not in METRICS:
-        raise UserError(f"unknown metric {name!r}", fix=f"Metrics: {', '.join(METRICS)}")
-
-
-@torch.inference_mode()
-def rank_blocks(detector: Detector, dataset: Dataset, split: str, metric: str, source: Source, compute: Compute,
-                batch_size: int = 8, reporter: Reporter = SILENT) -> Ranking:
-    """Score the model without each of its blocks on the videos of ``split`` and rank them, best to drop first.
+    Args:
+        journal: what an interrupted call found, and this one finds.
 
     Raises:
-        UserError: unknown metric, or a model with a single block left.
+        UserError: nothing can be dropped.
     """
-    check_metric(metric)
-    if len(detector.blocks.indices) < 2:
-        raise UserError("only one block is left", fix="A model needs at least one block: nothing can be dropped")
-    detector.eval()
-    truth = ground_truth(dataset, split)
-    scorers = {block: METRICS[metric].scorer(detector, truth) for block in [None, *detector.blocks.indices]}
-    actions = ActionGrid(dataset, split, source)
-    batches = window_batches(split_videos(dataset, split), source, compute, batch_size, "select", reporter)
-    for inputs, masks, windows in batches:
-        with compute.autocast():
-            features = leave_one_out(detector, inputs, masks)
-            evidence = Evidence(features[None], windows, *_targets(actions, windows))
-            for block, scorer in scorers.items():
-                scorer.add(detector.finish(features[block], masks), evidence)
-    return _rank(metric, {block: scorer.result() for block, scorer in scorers.items()})
+    started = time.perf_counter()
+    keys = _candidates(detector, options)
+    start(compute.device)
+    judge = JUDGES[options.metric](Bench.of(detector.eval(), dataset, split, source, compute), options.unit, options.seed)
+    groups = _groups(split_videos(dataset, split), source, options) if judge.looks else []
+    selection = _Selection(judge, keys, groups, rungs(groups, len(keys), options.top) if options.race else [], options.top)
+    selection.run(source, options.batch_size, journal, reporter)
+    return selection.ranking(options, time.perf_counter() - started)
 
 
-def leave_one_out(detector: Detector, inputs: Tensor, masks: Tensor) -> dict[int | None, Tensor]:
-    """Features ``[B, D, T]`` that go into the head without each block (by original index) and with all of them (``None``)."""
-    features: dict[int | None, Tensor] = {}
-    tokens = detector.embed(inputs, masks)
-    for block in detector.blocks.indices:
-        features[block] = detector.pool(detector.run_blocks(tokens, masks, first=block + 1), masks)
-        tokens = detector.run_blocks(tokens, masks, first=block, last=block)
-    features[None] = detector.pool(tokens, masks)
-    return features
+def _candidates(detector: Detector, options: SelectOptions) -> list[Key]:
+    there = len(units(detector.blocks.left, options.unit))
+    if there < 2:
+        raise UserError(f"only one {NOUN[options.unit]} is left", fix="A model needs at least one: nothing can be dropped")
+    if options.span >= there:
+        raise UserError(f"a span of {options.span} leaves none of the {there} {NOUNS[options.unit]}", fix="Give a smaller --span")
+    return candidates(detector.blocks.left, options.unit, options.span)
 
 
-def _targets(actions: ActionGrid, windows: Sequence[VideoWindow]) -> tuple[list[Tensor], list[Tensor]]:
-    pairs = [actions.inside(window.video, window.window) for window in windows]
-    return [segments for segments, _ in pairs], [labels for _, labels in pairs]
+def _groups(videos: Sequence[Video], source: Source, options: SelectOptions) -> Groups:
+    """Neighbouring videos that fill a batch together; in a race, in an order drawn by the seed."""
+    if options.race:
+        order = np.random.default_rng(options.seed).permutation(len(videos))
+        videos = [videos[place] for place in order]
+    groups: Groups = []
+    room = 0
+    for video in videos:
+        if room <= 0:
+            groups.append([])
+            room = options.batch_size
+        groups[-1].append(video)
+        room -= count_windows([video], source)
+    return groups
 
 
-def _rank(metric: str, scores: dict[int | None, float]) -> Ranking:
-    baseline = scores.pop(None)
-    candidates = [Candidate(block, score, score - baseline) for block, score in scores.items() if block is not None]
-    candidates.sort(key=lambda item: (-METRICS[metric].sign * item.score, item.block))
-    return Ranking(metric, baseline, tuple(candidates))
+class _Selection:
+    """A selection under way."""
+
+    def __init__(self, judge: Judge, keys: list[Key], groups: Groups, race: list[Rung], top: int) -> None:
+        self.judge, self.keys, self.groups, self.top = judge, keys, groups, top
+        self.race = {rung.groups: rung for rung in race}
+        self.tallies: dict[Key, dict[str, np.ndarray]] = {key: {} for key in ([WHOLE] if judge.whole else []) + keys}
+        self.out: dict[Key, Candidate] = {}
+        self.done = 0
+
+    def run(self, source: Source, batch_size: int, journal: Journal | None, reporter: Reporter) -> None:
+        """Look at every group, unless the race is over before."""
+        for found in only_first(journal.read) if journal else []:
+            self._take(found)
+        rounds = self._rounds()
+        mine = [self.groups[places[world().rank]] for places in rounds if len(places) > world().rank]
+        with (reporter.track("select", count_windows((video for group in mine for video in group), source)) as advance,
+              closing(_decoded(mine, source, self.judge.bench.compute, batch_size, advance)) as batches):
+            for places in rounds:
+                own = self.judge.group(next(batches), self._alive()) if len(places) > world().rank else {}
+                for found in gather(own)[: len(places)]:
+                    if journal and world().rank == 0:
+                        journal.add(found)
+                    self._take(found)
+                if self._over():
+                    return
+
+    def _rounds(self) -> list[range]:
+        """What is left to look at: a group for each process at a time, up to the next decision of the race."""
+        ends = [number for number in [*sorted(self.race), len(self.groups)] if number > self.done]
+        size = world().size
+        rounds = [range(first, min(first + size, end)) for begin, end in pairwise([self.done, *ends]) for first in range(begin, end, size)]
+        return [] if self._over() else rounds
+
+    def _alive(self) -> list[Key]:
+        return [key for key in self.keys if key not in self.out]
+
+    def _over(self) -> bool:
+        return bool(self.out) and len(self._alive()) <= self.top
+
+    def _take(self, found: Found) -> None:
+        """Add what the next group gave, and decide who goes on, if that is due."""
+        for key, tally in found.items():
+            self.tallies[key].update(tally)
+        self.done += 1
+        rung = self.race.get(self.done)
+        alive = {key: self.tallies[key] for key in self._alive()}
+        if rung and self.judge.has_score(next(iter(alive.values()))):
+            out = stopped(self.judge, alive, rung, self.top)
+            self.out |= {key: self._judged(key, why) for key, why in out.items()}
+
+    def _judged(self, key: Key, why: str | None = None) -> Candidate:
+        score = self.judge.score(key, self.tallies[key])
+        return Candidate(key, score, None if (whole := self._whole()) is None else score - whole, len(self.tallies[key]), why)
+
+    def _whole(self) -> float | None:
+        """Score of the whole model, so far."""
+        return self.judge.score(WHOLE, self.tallies[WHOLE]) if self.judge.whole else None
+
+    def ranking(self, options: SelectOptions, seconds: float) -> Ranking:
+        """What came out."""
+        found = ranked([*self.out.values(), *(self._judged(key) for key in self._alive())], self.judge.sign)
+        return Ranking(options.metric, self.judge.sign, self._whole(), found, sum(map(len, self.groups)), seconds, options.race)
+
+
+def _decoded(groups: Groups, source: Source, compute: Compute, batch_size: int, advance: Advance) -> Iterator[Iterator[Windows]]:
+    """The windows of each group, decoded ahead of those who look at them; each group must be taken to its end."""
+    ahead = prefetch((item for group in groups for item in _marked(inference_batches(group, source, batch_size))), depth=1)
+
+    def batches() -> Iterator[Windows]:
+        for (inputs, masks, windows), last in ahead:
+            yield inputs.to(compute.device), masks.to(compute.device), windows
+            advance(len(windows), windows[-1].video)
+            if last:
+                return
+
+    with closing(ahead):
+        for _ in groups:
+            yield batches()
+
+
+def _marked(items: Iterator[T]) -> Iterator[tuple[T, bool]]:
+    """Each item, and whether it is the last."""
+    ahead = next(items)
+    for item in items:
+        yield ahead, False
+        ahead = item
+    yield ahead, True

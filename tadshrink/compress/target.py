@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from tadshrink.errors import UserError
+from tadshrink.models.units import NOUN, NOUNS
 from tadshrink.profiling.macs import MacsReport, closest_drop_count
 
 _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|ms)?\s*")
@@ -23,7 +24,7 @@ class Target:
 
 @dataclass(frozen=True)
 class DropBudget:
-    """The most blocks that may be dropped, the latency at which to stop earlier, and a sentence that explains both."""
+    """The most units that may be dropped, the latency at which to stop earlier, and a sentence that explains both."""
 
     count: int
     latency_ms: float | None
@@ -46,29 +47,32 @@ def parse_target(text: str) -> Target:
     return Target(value, kind, text.strip())
 
 
-def plan_drops(target: Target, report: MacsReport, at_least: bool) -> DropBudget:
-    """Turn a target into a number of blocks to drop.
+def plan_drops(target: Target, report: MacsReport, at_least: bool, kind: str = "block") -> DropBudget:
+    """Turn a target into a number of units to drop.
 
     Args:
         report: MACs of the detector before the first drop.
         at_least: a percentage is a floor instead of the number to come closest to.
+        kind: of units; one of them always stays.
 
     Raises:
-        UserError: more than the detector has, or less than one block.
+        UserError: more than the detector has, or less than one.
     """
-    most = len(report.per_block) - 1
+    there, noun = len(report.costs(kind)), NOUNS[kind]
+    most = there - 1
     if most < 1:
-        raise UserError("only one block is left", fix="A model needs at least one block: nothing can be dropped")
+        raise UserError(f"only one {NOUN[kind]} is left", fix="A model needs at least one: nothing can be dropped")
     if target.kind == "ms":
-        return DropBudget(most, target.value, f"blocks are dropped until a window takes at most {target.value:g} ms")
+        return DropBudget(most, target.value, f"{noun} are dropped until a window takes at most {target.value:g} ms")
     if target.kind == "blocks":
         if target.value > most:
-            raise UserError(f"cannot drop {target.value:g} of {most + 1} blocks", fix=f"--target takes 1 to {most} blocks")
-        return DropBudget(int(target.value), None, f"{target.value:g} of {most + 1} blocks, as asked for")
-    plan = closest_drop_count(report, target.value / 100, at_least)
+            raise UserError(f"cannot drop {target.value:g} of {there} {noun}", fix=f"--target takes 1 to {most} {noun}")
+        return DropBudget(int(target.value), None, f"{target.value:g} of {there} {noun}, as asked for")
+    plan = closest_drop_count(report, target.value / 100, at_least, kind)
     how = "the fewest that remove at least" if at_least else "the closest to"
-    more = f"; one block more would remove {plan.one_more:.1%}" if plan.one_more is not None else ""
-    reason = f"{plan.count} of {most + 1} blocks remove {plan.fraction_removed:.1%} of the MACs, {how} {target.text}{more}"
+    more = f"; one {NOUN[kind]} more would remove {plan.one_more:.1%}" if plan.one_more is not None else ""
+    reason = f"{plan.count} of {there} {noun} remove {plan.fraction_removed:.1%} of the MACs, {how} {target.text}{more}"
     if plan.count == 0:
-        raise UserError(f"{target.text} is less than half a block: nothing would be dropped", fix="Raise --target, or use --at-least")
+        raise UserError(f"{target.text} is less than half of one {NOUN[kind]}: nothing would be dropped",
+                        fix="Raise --target, or use --at-least")
     return DropBudget(plan.count, None, reason)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tadshrink.models.blocks import HalvedBlock
 from tadshrink.models.config import HeadConfig
 from tadshrink.models.convolution import DepthwiseConv, PointwiseConv
 from tadshrink.models.vit import stochastic_depth
@@ -89,8 +92,13 @@ class ScaledPath(nn.Module):
         return stochastic_depth(branch * self.scale.view(-1), self.drop_path, self.training)
 
 
-class TransformerBlock(nn.Module):
-    """Pre-norm block; with stride 2 it halves the time axis ("ActionFormer")."""
+class TransformerBlock(HalvedBlock):
+    """Pre-norm block; with stride 2 it halves the time axis ("ActionFormer").
+
+    From [B, T, C] and the mask of the OUTPUT [B, T / stride, 1] to [B, T / stride, C].
+    """
+
+    parts: ClassVar = {"attention": ("ln1", "attn", "drop_path_attn"), "mlp": ("ln2", "mlp", "drop_path_mlp")}
 
     def __init__(self, config: HeadConfig, stride: int) -> None:
         super().__init__()
@@ -113,7 +121,8 @@ class TransformerBlock(nn.Module):
             return x
         return F.max_pool1d(x.transpose(1, 2), 3, stride=self.stride, padding=1).transpose(1, 2)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, C] and the mask of the OUTPUT [B, T / stride, 1] -> [B, T / stride, C]."""
-        x = self._shortcut(x) * mask + self.drop_path_attn(self.attn(self.ln1(x), mask))
+    def attention_half(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self._shortcut(x) * mask + self.drop_path_attn(self.attn(self.ln1(x), mask))
+
+    def mlp_half(self, x: Tensor, mask: Tensor) -> Tensor:
         return x + self.drop_path_mlp(self.mlp(self.ln2(x)) * mask)

@@ -1,40 +1,100 @@
-"""A run of blocks of which any can be dropped."""
+"""A run of blocks of which any can be dropped, whole or by half."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from tadshrink.errors import UserError
+from tadshrink.models.units import HALVES, Left, Unit, split_unit, without
+
+
+class HalvedBlock(nn.Module):
+    """A block of two residual branches, attention and then MLP, each of which can be dropped on its own."""
+
+    #: The modules that make up each half; the first of them is never an ``nn.Identity`` while the half is there.
+    parts: ClassVar[dict[str, tuple[str, ...]]]
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The halves that are left."""
+        return tuple(half for half in HALVES if not isinstance(getattr(self, self.parts[half][0]), nn.Identity))
+
+    def drop_half(self, half: str) -> None:
+        """Remove a branch and free its weights."""
+        for name in self.parts[half]:
+            setattr(self, name, nn.Identity())
+
+    def attention_half(self, tokens: Tensor, context: Any) -> Tensor:
+        """Tokens with what the attention adds."""
+        raise NotImplementedError
+
+    def mlp_half(self, tokens: Tensor, context: Any) -> Tensor:
+        """Tokens with what the MLP adds."""
+        raise NotImplementedError
+
+    def end(self, tokens: Tensor, context: Any) -> Tensor:
+        """What follows both halves and goes with the last of them."""
+        return tokens
+
+    def forward(self, tokens: Tensor, context: Any, skipped: Collection[str] = ()) -> Tensor:
+        """The halves that are left and not ``skipped``; tokens keep their shape."""
+        present = self.halves
+        for half, run in zip(HALVES, (self.attention_half, self.mlp_half), strict=True):
+            if half in present and half not in skipped:
+                tokens = run(tokens, context)
+        return self.end(tokens, context)
 
 
 class DroppableBlocks(nn.ModuleList):
     """Residual blocks that keep the shape. A dropped one leaves a placeholder: survivors keep their original index."""
 
     @property
+    def left(self) -> Left:
+        """The halves that are left of every block, by original index, ascending."""
+        return {index: block.halves if isinstance(block, HalvedBlock) else HALVES
+                for index, block in enumerate(self) if not isinstance(block, nn.Identity)}
+
+    @property
     def indices(self) -> tuple[int, ...]:
-        """Original indices of the surviving blocks, ascending."""
-        return tuple(index for index, block in enumerate(self) if not isinstance(block, nn.Identity))
+        """Original indices of the blocks of which something is left, ascending."""
+        return tuple(self.left)
 
-    def drop(self, index: int) -> None:
-        """Remove the block with this original index and free its weights; the other blocks keep theirs."""
-        if index not in self.indices:
-            raise UserError(f"block {index} cannot be dropped: the blocks left are {list(self.indices)}")
-        self[index] = nn.Identity()
+    def drop(self, unit: Unit) -> None:
+        """Remove a block or half of one and free its weights; the others keep theirs.
 
-    def run(self, tokens: Tensor, context: Any, first: int = 0, last: int | None = None, outputs: dict[int, Tensor] | None = None) -> Tensor:
+        Raises:
+            UserError: it is not there.
+        """
+        index, halves = split_unit(unit)
+        if index in without(self.left, unit):
+            self[index].drop_half(*halves)
+        else:
+            self[index] = nn.Identity()
+
+    def run(self, tokens: Tensor, context: Any, first: int = 0, last: int | None = None, outputs: dict[int, Tensor] | None = None,
+            skipped: Collection[Unit] = ()) -> Tensor:
         """Run the surviving blocks whose original index is from ``first`` to ``last`` (``None``: to the end).
 
         Args:
             tokens: the output of the block before ``first``, or what goes into the first block; every block keeps its shape.
             context: what each block needs beside the tokens.
             outputs: if given, filled with the output of each block run, by original index.
+            skipped: units that are left out, as if they had been dropped.
         """
-        for index in self.indices:
+        for index, halves in self.left.items():
             if index < first or (last is not None and index > last):
                 continue
-            tokens = self[index](tokens, context)
+            leaving = _skipped(index, halves, skipped)
+            if len(leaving) == len(halves):
+                continue
+            tokens = self[index](tokens, context, leaving) if leaving else self[index](tokens, context)
             if outputs is not None:
                 outputs[index] = tokens
         return tokens
+
+
+def _skipped(index: int, halves: tuple[str, ...], units: Collection[Unit]) -> tuple[str, ...]:
+    """Which of the halves that a block has are left out."""
+    return halves if index in units else tuple(half for half in halves if f"{index}.{half}" in units)

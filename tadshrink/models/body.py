@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from tadshrink.models.blocks import DroppableBlocks
+from tadshrink.models.attention import TransformerBlock
+from tadshrink.models.blocks import DroppableBlocks, HalvedBlock
 from tadshrink.models.config import BackboneConfig, FeatureConfig
+from tadshrink.models.units import Left, Unit, split_unit, without
+from tadshrink.models.vit import Block
 
 if TYPE_CHECKING:
     from tadshrink.models.detector import Detector
@@ -18,11 +21,15 @@ class Body(Protocol):
 
     Attributes:
         prefix: name of the blocks in state dicts.
-        lora_targets: layers of a block that get a low-rank update.
+        block: what they are.
+        entry: how the names of what is before the blocks begin.
+        layers: ends of the names of a block's matrices, by what they are called in settings.
     """
 
     prefix: str
-    lora_targets: tuple[str, ...]
+    block: type[HalvedBlock]
+    entry: str
+    layers: dict[str, tuple[str, ...]]
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         """The blocks."""
@@ -44,7 +51,9 @@ class VideoBody:
     """The blocks of the video backbone."""
 
     prefix = "backbone.model.backbone.blocks"
-    lora_targets = ("qkv", "proj")
+    block = Block
+    entry = "backbone.model.backbone.patch_embed."
+    layers: ClassVar = {"qkv": ("qkv",), "proj": ("proj",), "fc1": ("layers.0.0",), "fc2": ("layers.1",)}
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.backbone.vit.blocks
@@ -66,7 +75,9 @@ class FeatureBody:
     """The stem of a detector on features: transformer blocks at full temporal resolution, before the pyramid."""
 
     prefix = "projection.stem"
-    lora_targets = ("query", "key", "value", "proj")
+    block = TransformerBlock
+    entry = "projection.embed."
+    layers: ClassVar = {"qkv": ("query", "key", "value"), "proj": ("proj",), "fc1": ("mlp.0",), "fc2": ("mlp.3",)}
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.projection.stem
@@ -84,6 +95,14 @@ class FeatureBody:
 
     def pyramid(self, detector: Detector, features: Tensor, masks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         return detector.projection.pyramid(features.transpose(1, 2), self.context(detector, masks))
+
+
+def unit_prefixes(body: Body, left: Left, unit: Unit) -> tuple[str, ...]:
+    """How the names of a unit's weights begin, where ``left`` is what there was before it went."""
+    index, halves = split_unit(unit)
+    if index not in without(left, unit):
+        return (f"{body.prefix}.{index}.",)
+    return tuple(f"{body.prefix}.{index}.{name}." for half in halves for name in body.block.parts[half])
 
 
 BODIES: dict[type[BackboneConfig | FeatureConfig], Body] = {BackboneConfig: VideoBody(), FeatureConfig: FeatureBody()}

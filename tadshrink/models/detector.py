@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.body import BODIES
 from tadshrink.models.config import BackboneConfig, DetectorConfig, SamplingConfig
 from tadshrink.models.standardise import Standardise
+from tadshrink.models.units import Unit
 from tadshrink.models.vit import Recogniser
 
 
@@ -47,6 +48,12 @@ class DetectorOutput:
         """Logits of all points of all levels: [B, N, K]."""
         return torch.cat(self.cls_logits, dim=1)
 
+    def window(self, place: int) -> DetectorOutput:
+        """What it says about one window of the batch, as a batch of one."""
+        one = slice(place, place + 1)
+        levels = ([level[one] for level in part] for part in (self.cls_logits, self.offsets, self.masks))
+        return DetectorOutput(self.features[one], *levels, self.points, self.strides)
+
     def valid(self) -> Tensor:
         """Masks of all points of all levels: bool [B, N]."""
         return torch.cat(self.masks, dim=1)
@@ -56,13 +63,13 @@ class Detector(nn.Module):
     """Detects actions in a window of frames, or in a sequence of features.
 
     Args:
-        dropped: original indices of blocks that do not exist any more.
+        dropped: units that do not exist any more: blocks by their original indices, or halves of them.
 
     Raises:
         UserError: the sizes in ``config`` do not fit together.
     """
 
-    def __init__(self, config: DetectorConfig, dropped: Iterable[int] = ()) -> None:
+    def __init__(self, config: DetectorConfig, dropped: Iterable[Unit] = ()) -> None:
         super().__init__()
         check_sizes(config)
         self.config, self.body = config, BODIES[type(config.backbone)]
@@ -77,8 +84,8 @@ class Detector(nn.Module):
         for part in (self.projection, self.rpn_head):
             part.apply(initialise)
         initialise_prior(self.rpn_head, config.head.prior_probability)
-        for index in dropped:
-            self.blocks.drop(index)
+        for unit in dropped:
+            self.blocks.drop(unit)
 
     @property
     def blocks(self) -> DroppableBlocks:
@@ -90,9 +97,9 @@ class Detector(nn.Module):
         return self.body.embed(self, inputs, masks)
 
     def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
-                   outputs: dict[int, Tensor] | None = None) -> Tensor:
+                   outputs: dict[int, Tensor] | None = None, skipped: Collection[Unit] = ()) -> Tensor:
         """:meth:`DroppableBlocks.run` on the output of :meth:`embed` or of a block."""
-        return self.blocks.run(tokens, self.body.context(self, masks), first, last, outputs)
+        return self.blocks.run(tokens, self.body.context(self, masks), first, last, outputs, skipped)
 
     def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:
         """What the blocks made of the inputs, on the grid of the head: [B, channels, T]."""
@@ -148,7 +155,7 @@ def _backbone_rules(vit: BackboneConfig, sampling: SamplingConfig) -> dict[str, 
 
 
 def build_detector(
-    config: DetectorConfig, state: Mapping[str, Tensor], dropped: Iterable[int], where: object
+    config: DetectorConfig, state: Mapping[str, Tensor], dropped: Iterable[Unit], where: object
 ) -> Detector:
     """A detector in eval mode with exactly these weights.
 

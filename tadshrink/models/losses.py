@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tadshrink.distributed import world
 from tadshrink.models.config import HeadConfig
 from tadshrink.models.detector import DetectorOutput
 from tadshrink.models.variants import VARIANTS, Variant
+from tadshrink.training.parallel import total
 
 #: Lengths this close to the shortest matching segment (in grid cells) count as equally short.
 TIE = 1e-3
@@ -162,12 +164,21 @@ def detection_losses(
     """
     variant = VARIANTS[config.variant]
     targets = make_targets(output, segments, labels, config)
-    count = normaliser(loss_normalizer, targets.positive.sum(), training or variant.running_normaliser)
+    # In training, processes that share a batch divide by the number in all of it (see tadshrink.training.parallel).
+    positives = total(targets.positive.sum()) if training else targets.positive.sum()
+    count = normaliser(loss_normalizer, positives, training or variant.running_normaliser) / (world().size if training else 1)
     classes = targets.classes.shape[-1]
     smooth = targets.classes * (1 - config.label_smoothing) + config.label_smoothing / (classes + 1)
     # Masked sums, not boolean indexing: its backward pass would scatter, and padded points are finite anyway.
     cls = (focal_loss(output.logits().float(), smooth) * targets.valid[..., None]).sum() / count
     diou = diou_loss(*_boundaries(output, targets, variant), variant.loss_eps)
     reg = torch.where(targets.positive, diou, 0.0).sum() / count
-    weight = config.regression_weight if config.regression_weight > 0 else cls.detach() / reg.detach().clamp(min=0.01)
-    return DetectionLosses(cls, reg * weight, targets)
+    return DetectionLosses(cls, reg * _regression_weight(cls, reg, config, training), targets)
+
+
+def _regression_weight(cls: Tensor, reg: Tensor, config: HeadConfig, training: bool) -> Tensor | float:
+    """The configured one, or where that is 0 the ratio of the two losses."""
+    if config.regression_weight > 0:
+        return config.regression_weight
+    ours, theirs = (total(loss.detach()) / world().size if training else loss.detach() for loss in (cls, reg))
+    return ours / theirs.clamp(min=0.01)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadshrink.models.adapter import TemporalAdapter
-from tadshrink.models.blocks import DroppableBlocks
+from tadshrink.models.blocks import DroppableBlocks, HalvedBlock
 from tadshrink.models.config import BackboneConfig
 
 #: Per channel (R, G, B) mean and standard deviation of the pixels, on the scale 0..255.
@@ -105,8 +107,13 @@ class FeedForward(nn.Module):
         return self.layers(tokens)
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block with stochastic depth on both branches, and a temporal adapter at its end if it has one."""
+class Block(HalvedBlock):
+    """Pre-norm transformer block with stochastic depth on both branches, and a temporal adapter at its end if it has one.
+
+    Tokens are [n, N, D], and the n chunks are those of ``batch`` clips.
+    """
+
+    parts: ClassVar = {"attention": ("norm1", "attn"), "mlp": ("norm2", "mlp")}
 
     def __init__(self, config: BackboneConfig, index: int) -> None:
         super().__init__()
@@ -118,10 +125,13 @@ class Block(nn.Module):
         if index in config.adapters:
             self.adapter = TemporalAdapter(config.width, config.adapter_width, config.chunk_frames // config.tubelet)
 
-    def forward(self, tokens: Tensor, batch: int) -> Tensor:
-        """[n, N, D] -> [n, N, D], where the n chunks are those of ``batch`` clips."""
-        tokens = tokens + stochastic_depth(self.attn(self.norm1(tokens)), self.drop_path, self.training)
-        tokens = tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
+    def attention_half(self, tokens: Tensor, batch: int) -> Tensor:
+        return tokens + stochastic_depth(self.attn(self.norm1(tokens)), self.drop_path, self.training)
+
+    def mlp_half(self, tokens: Tensor, batch: int) -> Tensor:
+        return tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
+
+    def end(self, tokens: Tensor, batch: int) -> Tensor:
         return self.adapter(tokens, batch) if hasattr(self, "adapter") else tokens
 
     @torch.no_grad()

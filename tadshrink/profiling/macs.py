@@ -7,7 +7,7 @@ import dataclasses
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from typing import Any
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from tadshrink.errors import UserError
+from tadshrink.models.blocks import HalvedBlock
+from tadshrink.models.units import HALVES, NOUNS
 
 with warnings.catch_warnings():
     # Importing it compiles something with a function that torch has deprecated.
@@ -43,6 +45,7 @@ class MacsReport:
         per_block: of each surviving block, in their order; ``block_indices`` are their original indices.
         parts: patch_embed, blocks, projection, neck and rpn_head; or embed, blocks, branch, neck and rpn_head.
         not_counted: how often each operator ran that computes something but is not counted.
+        per_half: of each half of a block that is left, in the order of their blocks.
     """
 
     total: int
@@ -52,19 +55,24 @@ class MacsReport:
     block_indices: list[int]
     parts: dict[str, int]
     not_counted: dict[str, int]
+    per_half: dict[str, list[int]] = field(default_factory=dict)
+
+    def costs(self, kind: str) -> list[int]:
+        """Of every unit of a kind, ascending."""
+        return self.per_block if kind == "block" else self.per_half[kind]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; the surviving blocks follow from depth and dropped blocks, so their indices are left out."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "block_indices"}
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("block_indices", "per_half")}
 
 
 @dataclass(frozen=True)
 class DropPlan:
-    """How many blocks to drop in all.
+    """How many units to drop in all.
 
     Attributes:
-        fraction_removed: of the MACs of the detector with all blocks.
-        one_more: fraction removed by dropping one block more, or None where a single block is left.
+        fraction_removed: of the MACs of the detector with all of them.
+        one_more: fraction removed by dropping one more, or None where a single one is left.
     """
 
     count: int
@@ -100,33 +108,36 @@ def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor) -> MacsReport
         block_indices=blocks,
         parts={part: totals.get(name, 0) for part, name in _PARTS[stack].items()},
         not_counted=not_counted,
+        per_half=_per_half({index: detector.get_submodule(f"{stack}.{index}") for index in blocks}, stack, totals),
     )
 
 
-def closest_drop_count(report: MacsReport, fraction: float, at_least: bool = False) -> DropPlan:
-    """Number of blocks whose removal takes the wanted fraction off the MACs of the whole detector.
+def closest_drop_count(report: MacsReport, fraction: float, at_least: bool = False, kind: str = "block") -> DropPlan:
+    """Number of units whose removal takes the wanted fraction off the MACs of the whole detector.
 
     Args:
-        report: of the detector with all its blocks; where some cost more than others, their mean is taken.
+        report: of the detector before the first drop; where some units cost more than others, their mean is taken.
         fraction: wanted saving, 0 to 1.
         at_least: the smallest number that saves this much, instead of the closest (of two equally close, the smaller).
+        kind: of units.
 
     Raises:
-        UserError: the fraction is out of range, or out of reach while one block is kept.
+        UserError: the fraction is out of range, or out of reach while one unit is kept.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"a fraction of {fraction} of the MACs cannot be removed", fix="Choose from 0 up to below 1")
-    block = Fraction(sum(report.per_block), len(report.per_block) * report.total)
+    costs = report.costs(kind)
+    each = Fraction(sum(costs), len(costs) * report.total)
     # The decimal that was written, not the binary number next to it: 0.3 of a cost that 0.3 fits is a hit.
     wanted = Fraction(str(fraction))
-    counts = range(len(report.per_block))
-    enough = [count for count in counts if count * block >= wanted]
+    counts = range(len(costs))
+    enough = [count for count in counts if count * each >= wanted]
     if at_least and not enough:
-        raise UserError(f"{fraction:.1%} of the MACs cannot be removed: without all but one of the blocks it is "
-                        f"{float(counts[-1] * block):.1%}", fix="Choose a smaller fraction")
-    count = enough[0] if at_least else min(counts, key=lambda count: (abs(count * block - wanted), count))
-    one_more = float((count + 1) * block) if count + 1 in counts else None
-    return DropPlan(count, float(count * block), one_more)
+        raise UserError(f"{fraction:.1%} of the MACs cannot be removed: without all but one of the {NOUNS[kind]} it is "
+                        f"{float(counts[-1] * each):.1%}", fix="Choose a smaller fraction")
+    count = enough[0] if at_least else min(counts, key=lambda count: (abs(count * each - wanted), count))
+    one_more = float((count + 1) * each) if count + 1 in counts else None
+    return DropPlan(count, float(count * each), one_more)
 
 
 def _analyse(detector: nn.Module, inputs: Tensor, masks: Tensor) -> tuple[dict[str, int], dict[str, int]]:
@@ -192,6 +203,12 @@ def _surviving(detector: nn.Module, stack: str) -> Iterator[int]:
     for name, block in detector.get_submodule(stack).named_children():
         if next(block.parameters(), None) is not None:
             yield int(name)
+
+
+def _per_half(blocks: dict[int, nn.Module], stack: str, totals: dict[str, int]) -> dict[str, list[int]]:
+    halved = {index: block for index, block in blocks.items() if isinstance(block, HalvedBlock)}
+    return {half: [sum(totals.get(f"{stack}.{index}.{part}", 0) for part in block.parts[half])
+                   for index, block in halved.items() if half in block.halves] for half in HALVES}
 
 
 def _matmul(inputs: list[Any], outputs: list[Any]) -> int:

@@ -15,6 +15,7 @@ from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig
 from tadshrink.models.detector import Detector
+from tadshrink.models.units import Unit, gone
 from tadshrink.profiling.latency import Latency, PeakMemory, measure_latency, peak_memory
 from tadshrink.profiling.macs import MacsReport, count_macs, parameters
 from tadshrink.reporting import SILENT, Reporter
@@ -25,14 +26,14 @@ RUNS, SECONDS = 20, 60.0
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of one window, batch 1. ``dropped`` are original block indices, ascending; ``summary`` is the architecture in words."""
+    """The cost of one window, batch 1. ``dropped`` are units that are gone, ascending; ``summary`` is the architecture in words."""
 
     params: int
     macs: MacsReport
     latency: Latency
     memory: PeakMemory
     architecture: DetectorConfig
-    dropped: list[int]
+    dropped: list[Unit]
     summary: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -79,8 +80,7 @@ def profile_detector(detector: Detector, runs: int | None = None, device: str | 
                                       SECONDS if runs is None else math.inf, advance)
     if latency.runs < wanted:
         reporter.note(f"{latency.runs} timed instead of {wanted}: no more fit into {SECONDS:.0f} s (--runs {wanted} for all)")
-    kept = detector.blocks.indices
-    dropped = [index for index in range(detector.config.block_count) if index not in kept]
+    dropped = gone(detector.config.block_count, detector.blocks.left)
     return Profile(parameters(detector), macs, latency, memory, detector.config, dropped)
 
 

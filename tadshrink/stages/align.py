@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from tadshrink.checkpoint.opening import ModelFile
-from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, Lesson, make_student
+from tadshrink.compress.alignment import AlignmentLosses
+from tadshrink.compress.initialise import head_start
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.student import first_trained, make_student
+from tadshrink.compress.teacher import Lesson
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
 from tadshrink.data.sources import Source, open_source
+from tadshrink.device import Compute, with_dtype
+from tadshrink.distributed import only_first, start, world
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
+from tadshrink.models.detector import Detector
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage, with_weights
+from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, open_pair, save_stage, with_weights
 from tadshrink.stages.inputs import check_splits, data_state
+from tadshrink.training.draws import Draws
 from tadshrink.training.loop import Resume, Task, fit
 
 
 @dataclass(frozen=True)
 class Aligned(Written):
-    """A healed checkpoint, LoRA not merged yet, and the mean losses of each epoch."""
+    """A healed checkpoint, the mean losses of each epoch, and whether it has LoRA that is to be merged."""
 
     curve: list[dict[str, float]]
+    lora: bool
 
 
 def align(checkpoint: Path | ModelFile, teacher: Path | ModelFile, dataset: DatasetChoice, output: Path, settings: AlignSettings | None = None,
@@ -38,36 +48,66 @@ def align(checkpoint: Path | ModelFile, teacher: Path | ModelFile, dataset: Data
     check_output(output)
     student, data = open_pair(checkpoint, dataset, device, reporter)
     source = open_source(data, student.detector.config.sampling, reporter)
-    taught_by, _ = open_pair(teacher, dataset, device, reporter)
+    taught_by, _ = fitted(open_detector(teacher, device, reporter), data, reporter)
     return align_opened(student, taught_by, data, dataset, source, output, settings or AlignSettings(), reporter)
 
 
 def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path,
                  settings: AlignSettings, reporter: Reporter = SILENT) -> Aligned:
-    """:func:`align` for models and data that are open already; the student's detector is changed."""
+    """:func:`align` for models and data that are open already; the student's detector is changed.
+
+    Every process that torchrun started calls this, and has its share of each batch. The first one writes.
+    """
     _check_pair(student, teacher)
     check_splits(data, ["train"])
-    detector = student.detector
-    rank, alpha = make_student(detector, settings)
+    start(student.compute.device)
+    detector, compute = student.detector, with_dtype(student.compute, settings.dtype)
+    if compute != student.compute:
+        reporter.note(compute.reason)
     training = TrainingSet(data, "train", source)
-    losses = AlignmentLosses(detector, teacher.detector, settings)
+    arguments = {**dataset.arguments(), **settings.model_dump(mode="json"), "teacher": teacher.checksum}
+    fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data), "processes": world().size}
+    resume = Resume(output.with_name(output.name + ".training"), fingerprint)
+    first = first_trained(detector, settings, _correct(detector, teacher.detector, training, settings, compute, reporter))
+    lora = make_student(detector, settings, first)
+    curve = [] if settings.heal == "none" else _heal(detector, teacher.detector, training, settings, first, compute, resume, reporter)
+    healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)
+    written = only_first(lambda: save_stage(output, healed, "align", arguments, student.checksum, {"curve": curve}))
+    if world().rank == 0:
+        resume.path.unlink(missing_ok=True)
+    return Aligned(written.output, written.checksum, curve, healed.lora is not None)
+
+
+def _correct(student: Detector, teacher: Detector, training: TrainingSet, settings: AlignSettings, compute: Compute,
+             reporter: Reporter) -> list[int]:
+    """The head start that the settings ask for; the blocks that it has changed."""
+    if settings.init == "none":
+        return []
+    draws = Draws(training, settings.batch_size, settings.seed, augmented=False)
+    count = -(-settings.init_windows // settings.batch_size)
+    return head_start(student, teacher, settings.init, lambda: islice(draws.epoch(0), count), compute, reporter)
+
+
+def _heal(student: Detector, teacher: Detector, training: TrainingSet, settings: AlignSettings, first: int | None, compute: Compute,
+          resume: Resume, reporter: Reporter) -> list[dict[str, float]]:
+    """Train; mean losses of each epoch."""
+    draws = Draws(training, settings.batch_size, settings.seed, settings.augment, settings.subset, settings.repeats)
+    losses = AlignmentLosses(student, teacher, settings, first, round(settings.teacher_memory * 1e9) if draws.fixed else 0)
+    reporter.note(losses.described())
 
     def lessons(epoch: int) -> Iterator[Lesson]:
-        with teacher.compute.autocast():
-            for batch in training.epoch(epoch, settings.batch_size, settings.seed, settings.augment):
-                yield losses.lesson(batch)
+        for batch in draws.epoch(epoch):
+            # Not open while others run: a generator that is dropped may be closed by another thread, which would leave its context then.
+            with compute.autocast():
+                lesson = losses.lesson(batch)
+            yield lesson
 
     # The teacher works in a thread of its own, ahead of the student.
-    task = Task(detector, losses, lambda epoch: prefetch(lessons(epoch)), training.batches_per_epoch(settings.batch_size))
-    arguments = {**dataset.arguments(), "teacher": teacher.checksum, **settings.model_dump()}
-    fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data)}
-    resume = Resume(output.with_name(output.name + ".training"), fingerprint)
-    curve = fit(task, settings, student.compute, resume, "align", reporter)
-    lora = {"rank": rank, "alpha": alpha, "targets": list(detector.body.lora_targets), "state": {}}
-    healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)
-    written = save_stage(output, healed, "align", arguments, student.checksum, {"curve": curve})
-    resume.path.unlink(missing_ok=True)
-    return Aligned(written.output, written.checksum, curve)
+    task = Task(student, losses, lambda epoch: prefetch(lessons(epoch)), draws.batches_per_epoch)
+    curve = fit(task, settings, compute, resume, "align", reporter)
+    if said := losses.teacher.account():
+        reporter.note(said)
+    return curve
 
 
 def _check_pair(student: Opened, teacher: Opened) -> None:

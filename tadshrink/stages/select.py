@@ -1,51 +1,85 @@
-"""``select``: rank the blocks of a checkpoint by how well the model does without each."""
+"""``select``: rank the units of a checkpoint by how well the model does without each."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile
-from tadshrink.compress.selection import Ranking, check_metric, rank_blocks
+from tadshrink.compress.candidates import Ranking, kendall_tau
+from tadshrink.compress.journal import Journal
+from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.sources import Source, open_source
-from tadshrink.files import check_output
+from tadshrink.distributed import only_first, world
+from tadshrink.files import UNFINISHED, check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
-from tadshrink.stages.inputs import check_files
+from tadshrink.stages.inputs import check_files, data_state
 
 
 @dataclass(frozen=True)
 class Selected(Written):
-    """A checkpoint that now holds a ranking of its blocks."""
+    """A checkpoint that now holds a ranking of its units.
+
+    Attributes:
+        others: rankings by other metrics, for comparison.
+    """
 
     ranking: Ranking
-    seconds: float
+    others: list[Ranking] = field(default_factory=list)
+
+    def agreement(self) -> list[tuple[str, str, float | None]]:
+        """Kendall's tau of every two rankings."""
+        all_ = [self.ranking, *self.others]
+        return [(first.metric, second.metric, kendall_tau(first.merits(), second.merits()))
+                for place, first in enumerate(all_) for second in all_[place + 1 :]]
 
     def to_json(self) -> dict[str, Any]:
-        return {"output": self.output, "checksum": self.checksum, **self.ranking.to_json(), "seconds": self.seconds}
+        basic = {"output": self.output, "checksum": self.checksum, **self.ranking.to_json(), "seconds": self.ranking.seconds}
+        if not self.others:
+            return basic
+        others = {ranking.metric: {**ranking.to_json(), "seconds": ranking.seconds} for ranking in self.others}
+        return basic | {"others": others, "kendall_tau": [list(row) for row in self.agreement()]}
 
 
-def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, metric: str = "map", split: str = HELDOUT, batch_size: int = 8,
+def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, options: SelectOptions | None = None, split: str = HELDOUT,
            device: str | None = None, reporter: Reporter = SILENT) -> Selected:
-    """Score the model without each remaining block on ``split`` and store the ranking in a copy of the checkpoint."""
+    """Judge the model without each unit that is left on ``split`` and store the ranking in a copy of the checkpoint.
+
+    What is known is kept beside the output until that is written, so that the same call goes on after an interruption.
+    """
     check_output(output)
-    check_metric(metric)
     opened, data = open_pair(checkpoint, dataset, device, reporter)
     check_files(data, split)
     source = open_source(data, opened.detector.config.sampling, reporter)
-    return select_opened(opened, data, dataset, source, output, metric, split, batch_size, reporter)
+    return select_opened(opened, data, dataset, source, output, options or SelectOptions(), split, reporter)
 
 
-def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path, metric: str = "map",
-                  split: str = HELDOUT, batch_size: int = 8, reporter: Reporter = SILENT) -> Selected:
-    """:func:`select` for a detector and data that are open already."""
-    started = time.perf_counter()
-    ranking = rank_blocks(opened.detector, data, split, metric, source, opened.compute, batch_size, reporter)
-    seconds = time.perf_counter() - started
+def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path, options: SelectOptions,
+                  split: str = HELDOUT, reporter: Reporter = SILENT) -> Selected:
+    """:func:`select` for a detector and data that are open already.
+
+    Every process that torchrun started calls this. The first one writes.
+    """
+    def rank(options: SelectOptions, journal: Journal) -> Ranking:
+        return rank_units(opened.detector, data, split, options, source, opened.compute, journal, reporter)
+
+    model, compute = opened.checkpoint, opened.compute
+    fixed = {"command": "select", "model": opened.checksum, "architecture": model.architecture, "dropped": model.dropped, "split": split,
+             "data": data_state(data), "device": f"{compute.device.type} {compute.dtype_name}"}
+    # In a race the others are not stopped: their agreement with the winner's metric is what one wants to know.
+    runs = [options] + [options.model_copy(update={"metric": name, "race": False}) for name in options.compare if name != options.metric]
+    journals = [Journal(output.with_name(f"{output.name}.{run.metric}{UNFINISHED}"), fixed | run.model_dump(exclude={"compare"}))
+                for run in runs]
+    ranking, *others = (rank(run, journal) for run, journal in zip(runs, journals, strict=True))
     ranked = replace(opened.checkpoint, ranking=ranking.to_json())
-    arguments = {**dataset.arguments(), "metric": metric, "split": split}
-    written = save_stage(output, ranked, "select", arguments, opened.checksum, {"best": ranking.candidates[0].block})
-    return Selected(written.output, written.checksum, ranking, seconds)
+    arguments = {**dataset.arguments(), "split": split, **options.model_dump(mode="json")}
+    metrics = {"best": ranking.candidates[0].block}
+    written = only_first(lambda: save_stage(output, ranked, "select", arguments, opened.checksum, metrics))
+    if world().rank == 0:
+        for journal in journals:
+            journal.remove()
+    return Selected(written.output, written.checksum, ranking, others)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from tadshrink.checkpoint.io import load_payload, save_payload
+from tadshrink.data.loader import grouped
 from tadshrink.device import Compute
+from tadshrink.distributed import world
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.training.ema import Ema
 from tadshrink.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from tadshrink.training.parallel import average
 from tadshrink.training.settings import TrainSettings
 
 KIND = "training-state"
+#: Of float16 gradients: the first, which leaves out hardly any step, and the one at which they are too large for any.
+FIRST_SCALE, LEAST_SCALE = 4096.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -60,53 +65,73 @@ def fit(task: Task, settings: TrainSettings, compute: Compute, resume: Resume | 
         advance(len(run.curve) * task.batches_per_epoch, "")
         for epoch in range(len(run.curve), settings.epochs):
             run.epoch(epoch, advance)
-            if resume:
+            if resume and world().rank == 0:
                 save_payload(resume.path, KIND, run.state(resume.fingerprint))
     run.ema.apply()
     return run.curve
 
 
 class _Run:
-    """A training run under way."""
+    """A training run under way, in this process (see :mod:`tadshrink.training.parallel`)."""
 
     def __init__(self, task: Task, settings: TrainSettings, compute: Compute) -> None:
         self.task, self.settings, self.compute = task, settings, compute
         self.optimizer = make_optimizer(task.model, settings)
         self.ema = Ema(task.model, settings.ema)
         self.parameters = [value for value in task.model.parameters() if value.requires_grad]
+        self.steps_per_epoch = -(-task.batches_per_epoch // settings.accumulate)
+        # Gradients in float16 are scaled up so that small ones do not vanish.
+        self.scaler = torch.amp.GradScaler(compute.device.type, FIRST_SCALE, enabled=compute.dtype == torch.float16)
         self.curve: list[dict[str, float]] = []
+        self.names: list[str] = []
 
     def epoch(self, epoch: int, advance: Callable[[int, str], None]) -> None:
         # Stochastic depth and dropout draw from torch's own generator; seeding it by epoch makes epochs repeatable.
-        torch.manual_seed(self.settings.seed * 100_003 + epoch)
-        total = self.settings.epochs * self.task.batches_per_epoch
+        torch.manual_seed(self.settings.seed * 100_003 + epoch + 7919 * world().rank)
+        steps = epoch * self.steps_per_epoch
         sums: dict[str, float] = {}
-        for number, batch in enumerate(self.task.batches(epoch)):
-            set_learning_rate(self.optimizer, learning_rate(epoch * self.task.batches_per_epoch + number, total, self.settings))
-            values = self._step(batch)
-            for key, value in values.items():
+        count = 0
+        for number, batches in enumerate(grouped(self.task.batches(epoch), self.settings.accumulate)):
+            set_learning_rate(self.optimizer, learning_rate(steps + number, self.settings.epochs * self.steps_per_epoch, self.settings))
+            for key, value in self._step(batches).items():
                 sums[key] = sums.get(key, 0.0) + value
-            advance(1, f"epoch {epoch + 1}/{self.settings.epochs}, loss {sum(sums.values()) / (number + 1):.3f}")
+            count += len(batches)
+            advance(len(batches), f"epoch {epoch + 1}/{self.settings.epochs}, loss {sum(sums.values()) / count:.3f}")
         self.curve.append({key: value / self.task.batches_per_epoch for key, value in sums.items()})
 
-    def _step(self, batch: Any) -> dict[str, float]:
-        with self.compute.autocast():
-            losses = self.task.losses(batch)
-        total = torch.stack(list(losses.values())).sum()
+    def _step(self, batches: Sequence[Any]) -> dict[str, float]:
+        """One step on the mean gradient of some batches; the sums of their losses, as means over all processes."""
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        values = torch.stack([self._backward(batch, len(batches)) for batch in batches]).sum(0)
+        values = average(self.parameters, values)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         # Weights must never take up a gradient that is not finite, not even in the last step.
-        if not torch.isfinite(total + norm):
+        if not torch.isfinite(values.sum()) or not (torch.isfinite(norm) or self._may_rescale()):
             raise UserError(f"the loss or its gradient is not finite any more after {len(self.curve)} epochs",
                             fix="Lower the learning rate (--lr)")
-        self.optimizer.step()
-        self.ema.update()
-        return {key: value.item() for key, value in losses.items()}
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if torch.isfinite(norm):
+            self.ema.update()
+        return dict(zip(self.names, values.tolist(), strict=True))
+
+    def _backward(self, batch: Any, count: int) -> Tensor:
+        """Add to the gradients of the mean over ``count`` batches; the losses of this one."""
+        with self.compute.autocast():
+            losses = self.task.losses(batch)
+        self.names = list(losses)
+        values = torch.stack(list(losses.values()))
+        self.scaler.scale(values.sum() / count).backward()
+        return values.detach()
+
+    def _may_rescale(self) -> bool:
+        """Whether a gradient that is not finite may be due to its scale: the step is left out then, and the scale lowered."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > LEAST_SCALE
 
     def state(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
         return {"fingerprint": fingerprint, "curve": self.curve, "model": self.task.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(), "ema": self.ema.state()}
+                "optimizer": self.optimizer.state_dict(), "ema": self.ema.state(), "scaler": self.scaler.state_dict()}
 
     def restore(self, resume: Resume, reporter: Reporter) -> None:
         if not resume.path.exists():
@@ -121,5 +146,6 @@ class _Run:
         self.task.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load(state["ema"])
+        self.scaler.load_state_dict(state["scaler"])
         self.curve = state["curve"]
         reporter.note(f"going on after epoch {len(self.curve)} of {self.settings.epochs} ({resume.path})")

@@ -21,7 +21,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from tadshrink.cli.console import ConsoleReporter
 from tadshrink.compress.alignment import AlignSettings
 from tadshrink.files import write_json, write_text
-from tadshrink.pipeline import RunSettings, run
+from tadshrink.pipeline import run
+from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,7 +33,7 @@ def measure(seeds: int, target: str, work_dir: Path) -> list[dict[str, Any]]:
     runs = [(seed, True) for seed in range(seeds)] + [(0, False)]
     records = []
     for seed, heal in runs:
-        settings = RunSettings(target=target, heal=heal, align=AlignSettings(seed=seed))
+        settings = RunSettings(target=target, align=AlignSettings(seed=seed, heal="lora" if heal else "none"))
         folder = work_dir / (f"seed-{seed}" if heal else "control")
         result = run(None, DatasetChoice("synthetic"), folder, settings, reporter=ConsoleReporter()).to_json()
         records.append({"seed": seed, "aligned": heal, **result})

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from tadshrink.checkpoint.format import Checkpoint, digest, record, weights_checksum
+from tadshrink.checkpoint.format import Checkpoint, CheckpointLayout, digest, record, weights_checksum
 
 
 def state() -> dict[str, Tensor]:
@@ -106,3 +107,15 @@ def test_record_appends_and_leaves_the_original_alone() -> None:
     assert third.history[1]["parent"] == weights_checksum(state(), None)
     assert set(third.history[0]) == {"command", "arguments", "version", "parent", "metrics"}
     assert third.state is first.state
+
+
+@pytest.mark.parametrize(("dropped", "problem"), [
+    ([3, "3.mlp"], "has a block and a half of it"), (["3.mlp", "3.attention"], "has a block and a half of it, or both halves"),
+    (["3.mlp", "3.mlp"], "has the same item twice"), (["3.head"], "should be the index of a block"), (["03.mlp"], "should be the index"),
+    ([3.0], "should be the index"),
+])
+def test_dropped_units_that_make_no_sense_are_refused(dropped: list, problem: str) -> None:
+    layout = {"state_dict": {}, "architecture": {}, "classes": [], "ranking": None, "lora": None, "history": []}
+    assert CheckpointLayout(**layout, dropped=[1, "3.mlp", "0.attention"]).dropped == [1, "3.mlp", "0.attention"]
+    with pytest.raises(ValidationError, match=problem):
+        CheckpointLayout(**layout, dropped=dropped)

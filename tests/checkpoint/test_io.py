@@ -262,7 +262,7 @@ def test_a_folder_is_one_line(tmp_path: Path) -> None:
         ({"state_dict": {"w": torch.tensor([float("inf")])}}, "state_dict.w: has values that are not finite"),
         ({"state_dict": {"w": 3}, "dropped": [-1]}, "state_dict.w: Input should be an instance of Tensor; dropped.0: "),
         ({"extra": 1, "ranking": 3}, "ranking: Input should be a valid dictionary; extra: Extra inputs are not permi"),
-        ({"dropped": [True]}, "dropped.0: Input should be a valid integer"),
+        ({"dropped": [True]}, "dropped.0: should be the index of a block, or half of one"),
         ({"lora": {"rank": 0, "alpha": 1.0, "targets": []}}, "lora.rank: Input should be greater than 0; lora.state: "),
         ({"history": [{"command": "x"}]}, "history.0.arguments: Field required; history.0.version: Field required; "),
     ],

@@ -31,11 +31,21 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "annotations broken": (("eval", "{base}", "--dataset", "{in}/annotations.yaml"), "'segment' is not [start, end]"),
     "split": (("eval", *BASE, "--split", "test1"), "split 'test1' has no videos"),
     "device": (("eval", *BASE, "--device", "abacus"), "device 'abacus' cannot be used"),
-    "metric": (("select", *BASE, "--metric", "f1", *OUT), "unknown metric 'f1'. Metrics: map, loss, mse"),
+    "metric": (("select", *BASE, "--metric", "f1", *OUT), "bad settings: --metric: Input should be 'map', 'loss', "),
+    "metrics to compare": (("select", *BASE, "--compare", "map,f1", *OUT), "bad settings: --compare"),
+    "race for nothing": (("select", *BASE, "--metric", "cosine", "--race", *OUT), "there is nothing to race for: cosine takes one pass"),
+    "span of all": (("select", *BASE, "--span", "4", *OUT), "a span of 4 leaves none of the 4 blocks"),
+    "half unknown": (("drop", "{base}", "--blocks", "9.mlp", *OUT), "no block 9.mlp. The remaining blocks are 0, 1, 2, 3"),
+    "half and block": (("drop", "{base}", "--blocks", "1,1.mlp", *OUT), "name each block once"),
+    "recipe": ((*RUN, "--recipe", "{in}/recipe.yaml", "--tolerance", "-1"),
+               "recipe.yaml: bad settings: --tolerance: Input should be greater than or equal to 0; select.speed: Extra inputs are not "
+               "permitted; align.lr: Input should be greater than 0; align.depth: Extra inputs are not permitted; run.colour: Extra"),
+    "recipe's sections": ((*RUN, "--recipe", "{in}/wrong.yaml"), "wrong.yaml: not a section of a recipe: "),
     "block unknown": (("drop", "{base}", "--blocks", "1,99", *OUT), "no block 99. The remaining blocks are 0, 1, 2, 3"),
-    "blocks no numbers": (("drop", "{base}", "--blocks", "a", *OUT), "--blocks 'a' is not a list of indices. For example: --blocks 3,7"),
+    "blocks no numbers": (("drop", "{base}", "--blocks", "a", *OUT), "'a' is neither a block nor half of one. For example: --blocks 3,7"),
     "blocks all": (("drop", "{base}", "--blocks", "0,1,2,3", *OUT), "leaves none"),
-    "blocks and count": (("drop", "{base}", "--blocks", "1", "--count", "1", *OUT), "--blocks and --count exclude each other"),
+    "blocks and count": (("drop", "{base}", "--blocks", "1", "--count", "1", *OUT),
+                         "--blocks, --count and --span exclude each other. Leave out --count"),
     "ranking missing": (("drop", "{base}", *OUT), "holds no ranking. Run tadshrink select first"),
     "output is a folder": (("drop", "{base}", "--blocks", "1", "-o", "{out}"), "cannot write here"),
     "output below a file": (("select", *BASE, "-o", "{in}/text.pth/a.pth"), "cannot write here"),
@@ -50,8 +60,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "merge tolerance": (("merge", "{aligned}", "--tolerance", "-1", *OUT), "above the tolerance -1: nothing was written"),
     "target": ((*RUN, "--target", "a quarter"), "--target 'a quarter' is not understood"),
     "target too high": ((*RUN, "--target", "4"), "cannot drop 4 of 4 blocks"),
-    "run metric": ((*RUN, "--metric", "f1"), "unknown metric 'f1'"),
-    "run heal": ((*RUN, "--heal", "magic"), "--heal 'magic' is unknown. Choose lora or none"),
+    "run metric": ((*RUN, "--metric", "f1"), "bad settings: --metric: "),
+    "run heal": ((*RUN, "--heal", "magic"), "bad settings: --heal: Input should be 'lora', 'full' or 'none'"),
     "run tolerance": ((*RUN, "--tolerance", "nan"), "--tolerance"),
     "run rate": ((*RUN, "--lr", "0"), "bad settings: --lr"),
     "run unmerged": (("run", "{aligned}", "--dataset", "{data}", "--work-dir", "{out}/work"), "its LoRA is not merged yet"),
@@ -74,6 +84,7 @@ def bad(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.pth").write_text("not a checkpoint")
     (folder / "empty.pth").touch()
     (folder / "cut.pth").write_bytes(tiny.checkpoint.read_bytes()[:5000])
+    (folder / "recipe.yaml").write_text("run: {colour: red}\nselect: {metric: map, speed: 3}\nalign: {epochs: 1, lr: -1, depth: 2}\n")
     (folder / "broken.yaml").write_text("a: [1, 2\nb: }")
     shutil.copy(tiny.video(), folder)
     good = yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder)}

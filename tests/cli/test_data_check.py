@@ -46,26 +46,26 @@ def test_a_dataset_that_cannot_be_used(copy: Path, process: Callable[..., Any]) 
     assert "and 2 more (--json has all)" in outcome.err
 
 
-def test_something_else_than_a_dataset(tmp_path: Path, process: Callable[..., Any]) -> None:
+def test_something_else_than_a_dataset(tmp_path: Path, tadshrink: Callable[..., Any]) -> None:
     for arguments, problem in ((("none",), "none: no such dataset"), ((tmp_path,), "in this folder there are no annotations"),
                                ((tmp_path, "--label", "adverb"), "--label 'adverb' is unknown. Choose verb or noun"),
                                (("thumos14", "--root", tmp_path), "thumos14 is looked for in")):
-        outcome = process("data", "check", *arguments)
+        outcome = tadshrink("data", "check", *arguments)
         assert (outcome.code, outcome.out, len(outcome.errors)) == (2, "", 1), outcome.err
         assert problem in outcome.errors[0]
 
 
-def test_absent_videos_are_an_error_or_named_counted_and_skipped(tiny: Any, copy: Path, process: Callable[..., Any]) -> None:
+def test_absent_videos_are_an_error_or_named_counted_and_skipped(tiny: Any, copy: Path, tadshrink: Callable[..., Any]) -> None:
     gone = sorted((copy / "videos").glob("testing_*"))[0]
     gone.unlink()
     command = ("eval", tiny.checkpoint, "--dataset", copy / "tiny.yaml", "--split", "testing", "--json")
-    refused = process(*command)
+    refused = tadshrink(*command)
     assert (refused.code, refused.out, len(refused.errors)) == (2, "", 1)
     assert f"1 of the 2 videos of split 'testing' are not here ({gone.stem})" in refused.errors[0]
     assert "--allow-missing" in refused.errors[0]
-    accepted = process(*command, "--allow-missing")
+    accepted = tadshrink(*command, "--allow-missing")
     assert accepted.code == 0, accepted.err
     assert json.loads(accepted.out)["videos"] == 1
     assert f"skipped: 1 of the 2 videos of 'testing' are not here ({gone.stem})" in accepted.err
-    checked = process("data", "check", copy / "tiny.yaml", "--json")
+    checked = tadshrink("data", "check", copy / "tiny.yaml", "--json")
     assert (checked.code, json.loads(checked.out)["problem_counts"]) == (0, {"not here": 1})

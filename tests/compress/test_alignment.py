@@ -4,9 +4,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tadshrink.compress.alignment import AlignmentLosses, AlignSettings, make_student, run_with_blocks
+from tadshrink.compress.alignment import AlignmentLosses
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.student import first_trained, make_student
+from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import open_source
+from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.models.losses import detection_losses
 
@@ -29,13 +33,19 @@ def detector(tiny, dropped: tuple[int, ...] = (), drop_path: float = 0.0) -> Det
     return made
 
 
+def outputs(model: Detector, batch: Batch) -> dict[int, torch.Tensor]:
+    trace = Trace()
+    run_traced(model, model.embed(batch.inputs, batch.masks), batch.masks, trace)
+    return trace.outputs
+
+
 def taught(losses: AlignmentLosses, batch: Batch) -> dict[str, torch.Tensor]:
     return losses(losses.lesson(batch))
 
 
 def test_student_trains_updates_norms_patch_embedding_and_head(tiny) -> None:
     student = detector(tiny, (1,))
-    assert make_student(student, AlignSettings()) == (4, 4.0)
+    assert make_student(student, AlignSettings()) == {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": {}}
     trained = {name for name, value in student.named_parameters() if value.requires_grad}
     vit = "backbone.model.backbone."
     blocks = {f"{vit}blocks.{block}.{name}" for block in (0, 2, 3) for name in (
@@ -47,7 +57,8 @@ def test_student_trains_updates_norms_patch_embedding_and_head(tiny) -> None:
 
 @pytest.mark.parametrize(("rank", "want"), [(None, (4, 4.0)), (3, (3, 3.0))])
 def test_rank_is_a_quarter_of_the_width_unless_given(tiny, rank: int | None, want: tuple[int, float]) -> None:
-    assert make_student(detector(tiny), AlignSettings(rank=rank)) == want
+    lora = make_student(detector(tiny), AlignSettings(rank=rank))
+    assert (lora["rank"], lora["alpha"]) == want
 
 
 def test_a_student_equal_to_its_teacher_has_only_the_task_losses(tiny, batch: Batch) -> None:
@@ -74,8 +85,7 @@ def test_a_student_without_a_block_is_pulled_by_every_loss(tiny, batch: Batch) -
 
 def test_feature_loss_pairs_blocks_by_their_original_index(tiny, batch: Batch) -> None:
     student, teacher = detector(tiny, (1,)), detector(tiny)
-    ours, _ = run_with_blocks(student, batch.inputs, batch.masks)
-    theirs, _ = run_with_blocks(teacher, batch.inputs, batch.masks)
+    ours, theirs = (outputs(model, batch) for model in (student, teacher))
     assert list(ours) == [0, 2, 3]
     assert torch.equal(ours[0], theirs[0])
     want = sum((ours[block] - theirs[block]).square().mean() for block in (2, 3)) / 3
@@ -111,7 +121,137 @@ def test_weights_scale_their_loss(tiny, batch: Batch, weight: str, silent: set[s
     plain, doubled = losses(), losses(**{weight: 2.0})
     for name in NAMES:
         assert doubled[name] == pytest.approx(plain[name] * (2 if name in silent else 1), rel=1e-5)
-    assert {name for name, value in losses(**{weight: 0.0}).items() if value == 0} == silent
+    assert set(NAMES) - losses(**{weight: 0.0}).keys() == silent
+
+
+EXTRA = {"mid": "mid_weight", "relation": "relation_weight", "mid_relation": "mid_relation_weight"}
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_more_losses_can_be_switched_on(tiny, batch: Batch, name: str) -> None:
+    found = taught(AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(**{EXTRA[name]: 2.0})), batch)
+    assert set(found) == {*NAMES, name}
+    assert found[name].item() > 0
+    same = taught(AlignmentLosses(detector(tiny), detector(tiny), AlignSettings(**{EXTRA[name]: 2.0})), batch)
+    assert same[name].item() == 0
+
+
+def test_the_mid_loss_compares_the_tokens_after_the_attention(tiny, batch: Batch) -> None:
+    student, teacher = detector(tiny, (1,)), detector(tiny)
+    mids = {}
+    for name, model in (("ours", student), ("theirs", teacher)):
+        tokens = outputs(model, batch) | {-1: model.embed(batch.inputs, batch.masks)}
+        before = {0: -1, 2: 0 if name == "ours" else 1, 3: 2}
+        mids[name] = {block: model.blocks[block].attention_half(tokens[before[block]], 4) for block in (0, 2, 3)}
+    want = sum((mids["ours"][block] - mids["theirs"][block]).square().mean() for block in (0, 2, 3)) / 3
+    found = taught(AlignmentLosses(student, teacher, AlignSettings(mid_weight=1.0)), batch)
+    assert found["mid"].item() == pytest.approx(want.item(), rel=1e-5)
+
+
+def test_without_distillation_the_teacher_does_nothing(tiny, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(feature_weight=0, cls_kd_weight=0, reg_kd_weight=0))
+    monkeypatch.setattr(losses.teacher.detector, "embed", None)
+    assert list(taught(losses, batch)) == ["cls", "reg"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"checkpointing": True}, {"mid_weight": 1.0, "feature_weight": 0.0}])
+@pytest.mark.parametrize("heal", ["lora", "full"])
+def test_what_is_before_the_cut_is_shared_and_gives_the_same_losses_and_gradients(tiny, batch: Batch, settings: dict, heal: str) -> None:
+    def gradients(share: bool) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        student, teacher = detector(tiny, (2,)), detector(tiny)
+        chosen = AlignSettings(heal=heal, lora_blocks="after-cut", **settings)
+        first = first_trained(student, chosen, [])
+        make_student(student, chosen, first)
+        losses = AlignmentLosses(student, teacher, chosen, first)
+        assert (first, losses.shared) == (2, 1)
+        if not share:
+            losses = AlignmentLosses(student, teacher, chosen)
+        found = taught(losses, batch)
+        torch.stack(list(found.values())).sum().backward()
+        return ({name: value.item() for name, value in found.items()},
+                {name: value.grad for name, value in student.named_parameters() if value.grad is not None})
+
+    (ours, shared), (theirs, plain) = gradients(True), gradients(False)
+    assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-7)
+    assert shared.keys() == plain.keys()
+    assert not any("patch_embed" in name or ".blocks.0." in name or ".blocks.1." in name for name in shared)
+    for name, value in shared.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_shared_blocks_run_once(tiny, batch: Batch) -> None:
+    student, teacher = detector(tiny, (3,)), detector(tiny)
+    settings = AlignSettings(lora_blocks="after-cut")
+    make_student(student, settings, 3)
+    losses = AlignmentLosses(student, teacher, settings, 3)
+    ran = []
+    for owner, model in (("student", student), ("teacher", teacher)):
+        for index in model.blocks.indices:
+            model.blocks[index].register_forward_hook(lambda *rest, name=f"{owner} {index}": ran.append(name))
+    taught(losses, batch)
+    assert ran == [f"teacher {index}" for index in range(4)]
+
+
+def test_a_student_that_differs_before_the_cut_runs_on_its_own_there(tiny, batch: Batch) -> None:
+    settings = AlignSettings(lora_blocks="after-cut")
+
+    def shared(change: str) -> int | None:
+        student, teacher = detector(tiny, (3,)), detector(tiny)
+        if change:
+            student.get_parameter(f"backbone.model.backbone.{change}").data += 0.1
+        make_student(student, settings, 3)
+        losses = AlignmentLosses(student, teacher, settings, 3)
+        plain = AlignmentLosses(student, teacher, settings)
+        assert taught(losses, batch)["cls_kd"].item() == pytest.approx(taught(plain, batch)["cls_kd"].item(), rel=1e-4)
+        return losses.shared
+
+    assert [shared(change) for change in ("", "blocks.2.norm1.bias", "blocks.0.norm1.bias", "patch_embed.projection.bias")] == [2, 1, -1, None]
+
+
+def test_nothing_random_happens_before_the_cut(tiny, batch: Batch) -> None:
+    student, teacher = detector(tiny, (3,), drop_path=0.9), detector(tiny)
+    student.get_parameter("backbone.model.backbone.patch_embed.projection.bias").data += 0.1
+    settings = AlignSettings(lora_blocks="after-cut")
+    make_student(student, settings, 3)
+    losses = AlignmentLosses(student, teacher, settings, 3)
+    assert losses.shared is None
+    assert torch.equal(losses._start(losses.lesson(batch)), losses._start(losses.lesson(batch)))
+
+
+def test_checkpointing_gives_the_same_gradients(tiny, batch: Batch) -> None:
+    def gradients(checkpointing: bool) -> dict[str, torch.Tensor]:
+        student = detector(tiny, (1,), drop_path=0.3)
+        settings = AlignSettings(checkpointing=checkpointing, mid_weight=1.0)
+        make_student(student, settings)
+        torch.manual_seed(0)
+        torch.stack(list(taught(AlignmentLosses(student, detector(tiny), settings), batch).values())).sum().backward()
+        return {name: value.grad for name, value in student.named_parameters() if value.grad is not None}
+
+    plain, again = gradients(False), gradients(True)
+    assert plain.keys() == again.keys()
+    assert all(torch.equal(value, again[name]) for name, value in plain.items())
+
+
+def test_full_fine_tuning_trains_all_weights_that_count_and_none_trains_nothing(tiny) -> None:
+    student = detector(tiny, (1,))
+    assert make_student(student, AlignSettings(heal="full")) is None
+    assert {name for name, value in student.named_parameters() if not value.requires_grad} == {
+        "backbone.model.backbone.fc_norm.weight", "backbone.model.backbone.fc_norm.bias"}
+    assert make_student(student, AlignSettings(heal="none")) is None
+    assert not any(value.requires_grad for value in student.parameters())
+
+
+@pytest.mark.parametrize("settings", [{"rank": 17}, {"rank": 3, "lora_init": "orthogonal"}])
+def test_a_rank_that_cannot_be_is_refused(tiny, settings: dict) -> None:
+    with pytest.raises(UserError, match="--rank"):
+        make_student(detector(tiny), AlignSettings(**settings))
+
+
+@pytest.mark.parametrize(("changed", "dropped", "want"), [([], (2,), 2), ([1], (2,), 1), ([], ("1.mlp", 3), 1), ([], (), 0)])
+def test_training_begins_at_the_first_block_that_was_dropped_or_changed(tiny, changed: list[int], dropped: tuple, want: int) -> None:
+    student = Detector(tiny.config, dropped)
+    assert first_trained(student, AlignSettings(lora_blocks="after-cut"), changed) == want
+    assert first_trained(student, AlignSettings(), changed) is None
 
 
 def test_the_published_class_distillation_can_be_chosen(tiny, batch: Batch) -> None:

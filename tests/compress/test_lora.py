@@ -7,7 +7,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from tadshrink.compress.lora import add_lora, heal_parameters, load_lora, merged_copy, split_lora
+from tadshrink.compress.lora import INITS, add_lora, heal_parameters, load_lora, merged_copy, split_lora
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector, build_detector
@@ -60,6 +60,46 @@ def test_scale_is_alpha_over_rank_and_a_is_drawn_with_variance_one_over_rank(pla
     down = torch.cat([layer.lora_A["default"].weight.flatten() for layer in layers])
     assert down.std().item() == pytest.approx(1 / 8, rel=0.1)
     assert all(not layer.lora_B["default"].weight.any() for layer in layers)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("init", INITS)
+def test_every_start_leaves_the_outputs_trains_and_merges(plain: Detector, init: str, dora: bool) -> None:
+    before = logits(plain)
+    add_lora(plain, 4, 8.0, ("qkv", "proj", "layers.0.0", "layers.1"), 0, init, dora)
+    torch.testing.assert_close(logits(plain.eval()), before, rtol=0, atol=1e-5)
+    for name, value in plain.named_parameters():
+        if ".lora_" in name:
+            assert value.requires_grad
+            value.data += 0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(logits(merged_copy(plain)), logits(plain), rtol=0, atol=1e-5)
+    assert (logits(plain) - before).abs().max() > 1e-3
+
+
+def test_what_dora_trains_is_kept_and_found_again(tiny, plain: Detector) -> None:
+    add_lora(plain, 4, 4.0, ("qkv", "proj"), seed=0, dora=True)
+    for name, value in plain.named_parameters():
+        if ".lora_" in name:
+            value.data += 0.1
+    own, updates = split_lora(plain)
+    assert f"{QKV}.lora_magnitude_vector.weight" in updates
+    assert own.keys() == tiny.opened().detector.state_dict().keys()
+    again = tiny.opened().detector
+    load_lora(again, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": updates}, "a.pth")
+    assert torch.equal(logits(again.eval()), logits(plain.eval()))
+
+
+def test_updates_from_some_block_on(tiny, plain: Detector) -> None:
+    add_lora(plain, 4, 4.0, ("qkv", "proj"), seed=0, first=2)
+    wrapped = {name.split(".")[4] for name, module in plain.named_modules() if isinstance(module, LoraLayer)}
+    assert wrapped == {"2", "3"}
+    _, updates = split_lora(plain)
+    again = tiny.opened().detector
+    load_lora(again, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": updates}, "a.pth")
+    assert split_lora(again)[1].keys() == updates.keys()
+    without = {name: value for name, value in updates.items() if ".3." not in name}
+    with pytest.raises(UserError, match="LoRA weights do not fit the model: 4 are"):
+        load_lora(tiny.opened().detector, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": without}, "a.pth")
 
 
 def test_updates_depend_on_the_seed_alone_and_leave_the_callers_random_numbers(tiny) -> None:
@@ -148,7 +188,8 @@ def test_updates_of_the_stem_of_a_detector_on_features() -> None:
         head=HeadConfig(width=8, heads=2, levels=2, regression_ranges=((0, 4), (4, 99))))
     torch.manual_seed(0)
     detector = Detector(config).eval()
-    add_lora(detector, 2, 2.0, detector.body.lora_targets, seed=0)
+    targets = ["query", "key", "value", "proj"]
+    add_lora(detector, 2, 2.0, targets, seed=0)
     trained = {name for name, value in detector.named_parameters() if value.requires_grad}
     assert trained == {f"projection.stem.{block}.attn.{layer}.{part}.default.weight" for block in range(2)
                        for layer in ("query", "key", "value", "proj") for part in ("lora_A", "lora_B")}
@@ -161,7 +202,7 @@ def test_updates_of_the_stem_of_a_detector_on_features() -> None:
     assert own.keys() == Detector(config).state_dict().keys()
     assert own["projection.stem.0.attn.query.weight"].shape == (8, 8, 1)
     again = build_detector(config, own, (), "a.pth")
-    load_lora(again, {"rank": 2, "alpha": 2.0, "targets": list(detector.body.lora_targets), "state": updates}, "a.pth")
+    load_lora(again, {"rank": 2, "alpha": 2.0, "targets": targets, "state": updates}, "a.pth")
     assert torch.equal(logits(again.eval()), logits(detector))
     healed = {id(value) for value in heal_parameters(detector)}
     names = {name for name, value in detector.named_parameters() if id(value) in healed}

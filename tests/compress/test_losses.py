@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tadshrink.compress.losses import CLASS_KD, binary_kl, boundary_kd, class_kd, feature_loss, masked_mean, softmax_kl
+from tadshrink.compress.losses import BOUNDARY_KD, CLASS_KD, binary_kl, boundary_kd, class_kd, feature_loss, masked_mean, softmax_kl
 
 GOLDEN = Path(__file__).parent / "golden"
 #: For the kinds that do not look at the true classes.
@@ -58,12 +58,15 @@ def test_relations_between_tokens_are_the_published_ones(golden: tuple[dict[str,
     assert gradient_norm(loss, student) == pytest.approx(values["feature_relation"]["grad_l2_wrt_first_input"], rel=1e-4)
 
 
-def test_boundary_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict]) -> None:
+@pytest.mark.parametrize("kind", BOUNDARY_KD)
+def test_boundary_distillation_is_the_published_one(golden: tuple[dict[str, Tensor], dict], kind: str) -> None:
     inputs, values = golden
-    pair = inputs["student_segments"][None], inputs["teacher_segments"][None]
-    assert boundary_kd(*pair, torch.ones(1, 25, dtype=torch.bool)).item() == pytest.approx(values["diou_mean"]["value"], rel=1e-5)
-    singly = [boundary_kd(*pair, torch.arange(25)[None] == number).item() for number in range(25)]
-    assert singly == pytest.approx(values["diou_none"], abs=1e-5)
+    student, teacher = inputs["student_segments"][None].clone().requires_grad_(), inputs["teacher_segments"][None]
+    loss = boundary_kd(student, teacher, torch.ones(1, 25, dtype=torch.bool), kind)
+    assert loss.item() == pytest.approx(values[f"{kind}_mean"]["value"], rel=1e-5)
+    assert gradient_norm(loss, student) == pytest.approx(values[f"{kind}_mean"]["grad_l2_wrt_first_input"], rel=1e-4)
+    singly = [boundary_kd(student, teacher, torch.arange(25)[None] == number, kind).item() for number in range(25)]
+    assert singly == pytest.approx(values[f"{kind}_none"], abs=1e-5)
 
 
 def test_boundary_distillation_is_zero_without_a_positive_point(golden: tuple[dict[str, Tensor], dict]) -> None:

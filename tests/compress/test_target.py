@@ -48,7 +48,7 @@ def test_at_least_makes_the_percentage_a_floor() -> None:
 
 
 def test_a_percentage_below_half_a_block_is_refused_unless_it_is_a_floor() -> None:
-    with pytest.raises(UserError, match=r"less than half a block.*--at-least"):
+    with pytest.raises(UserError, match=r"less than half of one block.*--at-least"):
         plan_drops(parse_target("3%"), report(), at_least=False)
     assert plan_drops(parse_target("3%"), report(), at_least=True).count == 1
 
@@ -76,3 +76,14 @@ def test_a_latency_allows_all_blocks_but_one() -> None:
 def test_the_last_block_stays(text: str) -> None:
     with pytest.raises(UserError, match="only one block is left"):
         plan_drops(parse_target(text), report(1), at_least=False)
+
+
+def test_halves_are_counted_as_halves() -> None:
+    halves = MacsReport(100, 80, 20, [20] * 4, [0, 1, 2, 3], {}, {}, {"attention": [8] * 4, "mlp": [12] * 4})
+    budget = plan_drops(parse_target("25%"), halves, at_least=False, kind="mlp")
+    assert budget.reason == "2 of 4 MLP halves remove 24.0% of the MACs, the closest to 25%; one MLP half more would remove 36.0%"
+    with pytest.raises(UserError, match=r"cannot drop 4 of 4 attention halves.*1 to 3"):
+        plan_drops(parse_target("4"), halves, at_least=False, kind="attention")
+    one = MacsReport(100, 80, 20, [20] * 4, [0, 1, 2, 3], {}, {}, {"mlp": [12]})
+    with pytest.raises(UserError, match="only one MLP half is left"):
+        plan_drops(parse_target("1"), one, at_least=False, kind="mlp")

@@ -18,8 +18,11 @@ from tadshrink.checkpoint.foreign.settings import LoadSettings
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings
+from tadshrink.compress.candidates import Key, Ranking
+from tadshrink.compress.journal import Found, Journal
 from tadshrink.compress.lora import heal_parameters
-from tadshrink.compress.selection import METRICS, MapScorer, Ranking, rank_blocks
+from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.selection import rank_units
 from tadshrink.data.annotations import Action, VideoRecord
 from tadshrink.data.dataset_config import DatasetConfig
 from tadshrink.data.datasets import Dataset
@@ -184,13 +187,25 @@ def selection(models: Models) -> Selection:
     data = annotated(said["classes"])
     detector = tadshrink.load(models.path(STUDENT), classes=data.classes, **models.case(STUDENT).settings)
     source = Windows(said["metas"], np.load(shared.folder(SELECTION) / "inputs.npz"), detector.config.sampling)
-    scorers: list[MapScorer] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(METRICS, "map", replace(METRICS["map"], scorer=lambda *args: scorers.append(MapScorer(*args)) or scorers[-1]))
-        ranking = rank_blocks(detector, data, "training", "map", source, Compute(torch.device("cpu"), torch.float32, ""), batch_size=2)
-    found = dict(zip([None, *detector.blocks.indices], scorers, strict=True))
-    return Selection(ranking, {block: found[block].collector.finish() for block in expected}, data, expected, said["chosen"],
-                     said["log"])
+    noted, compute = Noted(), Compute(torch.device("cpu"), torch.float32, "")
+    ranking = rank_units(detector, data, "training", SelectOptions(batch_size=2), source, compute, noted)
+    return Selection(ranking, {block: noted.detections((block,)) for block in expected}, data, expected, said["chosen"], said["log"])
+
+
+class Noted(Journal):
+    """Keeps what selection finds."""
+
+    def __init__(self) -> None:
+        self.found: list[Found] = []
+
+    def read(self) -> list[Found]:
+        return []
+
+    def add(self, found: Found) -> None:
+        self.found.append(found)
+
+    def detections(self, key: Key) -> dict[str, Detections]:
+        return {video: Detections(rows[:, :2], rows[:, 2], rows[:, 3]) for found in self.found for video, rows in found[key].items()}
 
 
 def annotated(classes: list[str]) -> Dataset:

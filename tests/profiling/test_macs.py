@@ -38,7 +38,7 @@ def window(config: DetectorConfig) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def report(config: DetectorConfig, dropped: tuple[int, ...] = ()) -> MacsReport:
+def report(config: DetectorConfig, dropped: tuple[int | str, ...] = ()) -> MacsReport:
     with torch.device("meta"):
         detector = Detector(config, dropped)
     return count_macs(detector, *window(config))
@@ -84,6 +84,25 @@ def test_dropping_a_block_takes_exactly_its_share() -> None:
     assert dropped.per_block == full.per_block[:2]
     assert full.total - dropped.total == full.per_block[1]
     assert dropped.head == full.head
+
+
+def test_halves_by_hand_and_dropping_one_takes_exactly_its_share() -> None:
+    full, dropped = report(CONFIG), report(CONFIG, ("1.mlp", 2))
+    attention, mlp = CHUNKS * (TOKENS * 4 * D**2 + 2 * TOKENS * TOKENS * D), CHUNKS * TOKENS * 8 * D**2
+    assert full.per_half == {"attention": [attention] * 3, "mlp": [mlp] * 3}
+    assert dropped.per_half == {"attention": [attention] * 2, "mlp": [mlp]}
+    assert dropped.per_block == [attention + mlp, attention]
+    assert full.total - dropped.total == 2 * mlp + attention
+    assert (full.costs("mlp"), full.costs("block")) == ([mlp] * 3, full.per_block)
+    assert "per_half" not in full.to_json()
+
+
+def test_drop_count_in_halves() -> None:
+    halves = MacsReport(100, 80, 20, [20] * 4, [0, 1, 2, 3], {}, {}, {"attention": [8] * 4, "mlp": [12] * 4})
+    assert closest_drop_count(halves, 0.25, kind="mlp") == DropPlan(2, 0.24, 0.36)
+    assert closest_drop_count(halves, 0.25, kind="attention").count == 3
+    with pytest.raises(UserError, match=r"without all but one of the MLP halves it is 36\.0%"):
+        closest_drop_count(halves, 0.5, at_least=True, kind="mlp")
 
 
 def test_what_is_not_counted_is_listed_by_name_and_times() -> None:

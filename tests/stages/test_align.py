@@ -92,6 +92,39 @@ def test_no_epochs_leave_the_outputs_as_they_were(tiny, chain, tmp_path: Path) -
     torch.testing.assert_close(second(*window).logits(), first(*window).logits(), rtol=0, atol=1e-6)
 
 
+def test_a_head_start_alone_changes_the_block_before_and_brings_no_updates(tiny, chain, tmp_path: Path) -> None:
+    result = align(chain.dropped, tiny.checkpoint, tiny.choice, tmp_path / "a.pth",
+                   AlignSettings(heal="none", init="linear", init_windows=8), "cpu")
+    before, after = load_checkpoint(chain.dropped), load_checkpoint(tmp_path / "a.pth")
+    block = after.dropped[0] - 1
+    assert (result.lora, result.curve, after.lora) == (False, [], None)
+    assert {name for name, value in after.state.items() if not value.equal(before.state[name])} == {
+        f"backbone.model.backbone.blocks.{block}.mlp.layers.1.{part}" for part in ("weight", "bias")}
+    assert after.history[-1]["arguments"]["init"] == "linear"
+
+
+def test_full_fine_tuning_moves_the_blocks_and_needs_no_merging(tiny, chain, tmp_path: Path) -> None:
+    again(tiny, chain, tmp_path / "a.pth", heal="full", epochs=1)
+    before, after = load_checkpoint(chain.dropped), load_checkpoint(tmp_path / "a.pth")
+    assert after.lora is None and after.state.keys() == before.state.keys()
+    same = {name for name, value in after.state.items() if value.equal(before.state[name])}
+    assert {name for name in same if "pos_embed" not in name} == {f"backbone.model.backbone.fc_norm.{part}" for part in ("weight", "bias")}
+
+
+KEPT = {"augment": False, "init": "linear", "init_windows": 8, "lora_blocks": "after-cut", "dtype": "float16", "accumulate": 2, "batch_size": 2}
+
+
+def test_interrupted_with_kept_answers_and_a_head_start_it_gives_the_same_file(tiny, chain, tmp_path: Path, interrupt) -> None:
+    reporter = interrupt()
+    again(tiny, chain, tmp_path / "whole.pth", reporter, **KEPT)
+    assert any(note.startswith("teacher: ") and "the others were known" in note for note in reporter.notes)
+    training = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling))
+    with pytest.raises(KeyboardInterrupt):
+        again(tiny, chain, tmp_path / "aligned.pth", interrupt("align", training.batches_per_epoch(2) + 1), **KEPT)
+    again(tiny, chain, tmp_path / "aligned.pth", **KEPT)
+    assert (tmp_path / "aligned.pth").read_bytes() == (tmp_path / "whole.pth").read_bytes()
+
+
 def test_a_model_whose_updates_are_not_merged_is_refused(tiny, chain, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not merged yet\. Run tadshrink merge first"):
         align(chain.aligned, tiny.checkpoint, tiny.choice, tmp_path / "a.pth", AlignSettings(), "cpu")

@@ -7,8 +7,10 @@ import pytest
 
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
+from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.errors import UserError
 from tadshrink.stages.drop import drop
+from tadshrink.stages.select import select
 
 BLOCKS = "backbone.model.backbone.blocks."
 
@@ -94,3 +96,61 @@ def test_a_ranking_of_other_blocks_is_refused(chain, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.pth", replace(source, ranking={**source.ranking, "ranking": source.ranking["ranking"][1:]}))
     with pytest.raises(UserError, match="not of the blocks that it has"):
         drop(tmp_path / "a.pth", tmp_path / "b.pth")
+
+
+def test_halves_of_blocks(tiny, tmp_path: Path) -> None:
+    result = drop(tiny.checkpoint, tmp_path / "a.pth", ["2.mlp", 0])
+    assert (result.dropped, result.remaining, result.now) == (["2.mlp", 0], [1, "2.attention", 3], ["2.mlp", 0])
+    after = load_checkpoint(tmp_path / "a.pth")
+    names = {name.removeprefix(f"{BLOCKS}2.").split(".")[0] for name in after.state if name.startswith(f"{BLOCKS}2.")}
+    assert names == {"norm1", "attn"}
+    assert tiny.opened(tmp_path / "a.pth").detector.blocks.left == {1: ("attention", "mlp"), 2: ("attention",), 3: ("attention", "mlp")}
+    # What is left of a block goes under its name or under that of the half.
+    for number, unit in enumerate((2, "2.attention")):
+        rest = drop(tmp_path / "a.pth", tmp_path / f"{number}.pth", [unit])
+        assert (rest.dropped, rest.remaining) == ([0, 2], [1, 3])
+        assert indices(load_checkpoint(tmp_path / f"{number}.pth")) == {1, 3}
+    with pytest.raises(UserError, match=r"no block 2\.mlp\. The remaining blocks are 1, 2\.attention, 3"):
+        drop(tmp_path / "a.pth", tmp_path / "c.pth", ["2.mlp"])
+
+
+def test_low_rank_updates_of_a_half_go_too(tiny, chain, tmp_path: Path) -> None:
+    kept = [block for block in range(4) if block not in load_checkpoint(chain.aligned).dropped]
+    drop(chain.aligned, tmp_path / "a.pth", [f"{kept[0]}.attention"])
+    after = load_checkpoint(tmp_path / "a.pth")
+    assert {int(name.removeprefix(BLOCKS).split(".")[0]) for name in after.lora["state"]} == set(kept[1:])
+    assert tiny.opened(tmp_path / "a.pth").detector.blocks.left[kept[0]] == ("mlp",)
+
+
+@pytest.mark.parametrize(("options", "arguments", "expected"), [
+    ({"unit": "mlp"}, {}, 1), ({"unit": "attention"}, {"count": 2}, 2), ({"span": 2}, {}, 2), ({"span": 3}, {"span": 3}, 3),
+    ({"unit": "attention", "span": 2}, {"count": 1}, 2),
+])
+def test_the_best_of_any_ranking_goes(tiny, tmp_path: Path, options: dict, arguments: dict, expected: int) -> None:
+    ranking = select(tiny.checkpoint, tiny.choice, tmp_path / "r.pth", SelectOptions(metric="cosine", **options), device="cpu").ranking
+    result = drop(tmp_path / "r.pth", tmp_path / "a.pth", **arguments)
+    best = [unit for item in ranking.candidates for unit in item.units][:expected]
+    assert result.now == best
+    assert len(result.now) == expected
+    assert tiny.opened(tmp_path / "a.pth").checkpoint.dropped == best
+
+
+@pytest.mark.parametrize(("options", "arguments", "problem"), [
+    ({}, {"span": 2}, "the checkpoint's ranking is of single blocks. Run tadshrink select again, with --span 2"),
+    ({"span": 2}, {"span": 3}, "ranking is of runs of 2 blocks. Run tadshrink select again, with --span 3"),
+    ({"span": 2}, {"count": 2}, "ranking is of runs of 2 blocks. Run tadshrink select again, without --span"),
+    ({"unit": "mlp"}, {"count": 4}, "cannot drop 4 of 4 MLP halves"),
+])
+def test_what_does_not_fit_the_ranking_is_refused(tiny, tmp_path: Path, options: dict, arguments: dict, problem: str) -> None:
+    select(tiny.checkpoint, tiny.choice, tmp_path / "r.pth", SelectOptions(metric="cosine", **options), device="cpu")
+    with pytest.raises(UserError, match=problem):
+        drop(tmp_path / "r.pth", tmp_path / "a.pth", **arguments)
+
+
+def test_those_who_lost_the_race_are_not_dropped_by_number(chain, tmp_path: Path) -> None:
+    source = load_checkpoint(chain.ranked)
+    raced = [{**item, "stopped": None if place < 2 else "bound"} for place, item in enumerate(source.ranking["ranking"])]
+    save_checkpoint(tmp_path / "r.pth", replace(source, ranking={**source.ranking, "ranking": raced}))
+    assert len(drop(tmp_path / "r.pth", tmp_path / "a.pth", count=2).now) == 2
+    with pytest.raises(UserError, match=r"the race for the ranking was for 2 of the blocks, not 3\. Run tadshrink select again, with --top 3"):
+        drop(tmp_path / "r.pth", tmp_path / "a.pth", count=3)

@@ -15,10 +15,12 @@ import yaml
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
+from tadshrink.compress.select_settings import SelectOptions, SelectSettings
 from tadshrink.data.video_index import index_video
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, PostprocessConfig, SamplingConfig
 from tadshrink.models.detector import Detector
-from tadshrink.pipeline import RunSettings, run
+from tadshrink.pipeline import run
+from tadshrink.run_settings import RunSettings
 from tadshrink.stages.align import align
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.detect import detect
@@ -95,7 +97,7 @@ def case(request: pytest.FixtureRequest, tiny, tmp_path_factory: pytest.TempPath
 def test_a_drop_by_hand(case: Case, tmp_path: Path) -> None:
     names = ("ranked", "dropped", "aligned", "merged")
     ranked, dropped, aligned, merged = (tmp_path / f"{name}.pth" for name in names)
-    blocks = len(select(case.checkpoint, case.choice, ranked, "loss", device="cpu").ranking.candidates)
+    blocks = len(select(case.checkpoint, case.choice, ranked, SelectOptions(metric="loss"), device="cpu").ranking.candidates)
     assert len(drop(ranked, dropped).remaining) == blocks - 1
     result = align(dropped, case.checkpoint, case.choice, aligned, AlignSettings(epochs=1, batch_size=2), "cpu")
     assert all(np.isfinite(list(losses.values())).all() for losses in result.curve)
@@ -105,7 +107,8 @@ def test_a_drop_by_hand(case: Case, tmp_path: Path) -> None:
 
 
 def test_a_run(case: Case, tmp_path: Path) -> None:
-    settings = RunSettings(target="1", tolerance=100, metric="mse", align=AlignSettings(epochs=1, batch_size=2), latency_runs=1)
+    settings = RunSettings(target="1", tolerance=100, latency_runs=1, select=SelectSettings(metric="mse"),
+                           align=AlignSettings(epochs=1, batch_size=2))
     result = run(case.checkpoint, case.choice, tmp_path, settings, device="cpu").to_json()
     assert result["final"]["blocks"] == result["baseline"]["blocks"] - 1
     assert result["final"]["macs"] < result["baseline"]["macs"]

@@ -251,3 +251,65 @@ def test_the_learning_rate_is_set_before_every_step(monkeypatch: pytest.MonkeyPa
     fit(toy_task(), TrainSettings(epochs=2, lr=0.1, warmup=0.5), CPU)
     # 6 steps: three of warm-up, then the peak and down.
     assert rates == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.075, 0.025])
+
+
+def test_accumulated_batches_make_one_step_on_their_mean_gradient() -> None:
+    def trained(accumulate: int, joined: bool) -> nn.Module:
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 1)
+
+        def losses(batch: Batch) -> dict[str, Tensor]:
+            return {"a": layer(batch.inputs).square().mean()}
+
+        def drawn(epoch: int) -> Iterator[Batch]:
+            parts = list(batches(epoch))
+            yield from [Batch(torch.cat([part.inputs for part in parts]), torch.ones(1), [], [])] if joined else parts
+
+        settings = SETTINGS.model_copy(update={"accumulate": accumulate, "epochs": 3})
+        fit(Task(layer, losses, drawn, 1 if joined else STEPS), settings, CPU)
+        return layer
+
+    ours, theirs = trained(STEPS, joined=False), trained(1, joined=True)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_left_at_the_end_of_an_epoch_makes_a_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(loop, "set_learning_rate", lambda optimizer, value: rates.append(value))
+    log = Log()
+    curve = fit(toy_task(), TrainSettings(epochs=2, lr=0.1, warmup=0.5, accumulate=2), CPU, reporter=log)
+    assert rates == pytest.approx([0.05, 0.1, 0.1, 0.05])
+    assert sum(log.done) == log.total == 2 * STEPS
+    assert len(curve) == 2
+
+
+def test_float16_gradients_are_scaled_and_an_overflow_costs_a_step_and_no_more(tmp_path: Path) -> None:
+    half = replace(CPU, dtype=torch.float16)
+    once = iter([True])
+
+    def spoil(loss: Tensor) -> Tensor:
+        # Its gradient is past float16, and past float32 once it is scaled up.
+        return loss * 1e35 / 1e35 if next(once, False) else loss
+
+    whole, plain = toy_task(spoil=spoil), toy_task()
+    fit(whole, SETTINGS, half)
+    fit(plain, SETTINGS, CPU)
+    assert all(bool(torch.isfinite(value).all()) for value in whole.model.parameters())
+    torch.testing.assert_close(whole.model.layers[0].weight, plain.model.layers[0].weight, rtol=0, atol=0.2)
+    resume = Resume(tmp_path / "state", {})
+    with pytest.raises(KeyboardInterrupt):
+        fit(toy_task(stop_at(2)), SETTINGS, half, resume)
+    again, straight = toy_task(), toy_task()
+    fit(again, SETTINGS, half, resume)
+    fit(straight, SETTINGS, half)
+    assert equal(again.model, straight.model)
+
+
+def test_a_float16_loss_that_is_not_finite_ends_training() -> None:
+    with pytest.raises(UserError, match="not finite any more"):
+        fit(toy_task(spoil=lambda loss: loss * float("nan")), SETTINGS, replace(CPU, dtype=torch.float16))
+
+
+def test_a_float16_gradient_that_no_scale_makes_finite_ends_training() -> None:
+    with pytest.raises(UserError, match="not finite any more"):
+        fit(toy_task(spoil=lambda loss: (loss * 0).sqrt()), SETTINGS.model_copy(update={"epochs": 20}), replace(CPU, dtype=torch.float16))

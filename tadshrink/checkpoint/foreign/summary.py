@@ -10,6 +10,7 @@ from tadshrink.checkpoint.foreign.presets import VIDEOMAE_SIZES
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.wording import counted
 from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig
+from tadshrink.models.units import Unit, left_of, order
 
 IMPORT = "import"
 
@@ -55,7 +56,7 @@ def _backbone(backbone: BackboneConfig, checkpoint: Checkpoint) -> str:
     letters = {width: letter for letter, (width, depth, _) in VIDEOMAE_SIZES.items() if depth == backbone.depth}
     letter = letters.get(backbone.width)
     size = f"ViT-{letter}" if letter else "ViT"
-    kept = [index for index in range(backbone.depth) if index not in checkpoint.dropped]
+    kept = left_of(backbone.depth, checkpoint.dropped)
     has = []
     if backbone.adapters:
         has.append("adapters in " + ("all blocks" if set(kept) <= set(backbone.adapters) else f"blocks {_listed(backbone.adapters)}"))
@@ -69,8 +70,8 @@ def _stem(config: DetectorConfig, checkpoint: Checkpoint) -> str:
     return ", ".join([counted(config.head.stem_layers, "stem block"), *_dropped(checkpoint.dropped, "stem block")])
 
 
-def _dropped(dropped: list[int], noun: str) -> list[str]:
-    return [f"{noun}{'' if len(dropped) == 1 else 's'} {_listed(sorted(dropped))} dropped"] if dropped else []
+def _dropped(dropped: list[Unit], noun: str) -> list[str]:
+    return [f"{noun}{'' if len(dropped) == 1 else 's'} {_listed(sorted(dropped, key=order))} dropped"] if dropped else []
 
 
 def _head(head: HeadConfig, classes: int) -> str:
@@ -81,5 +82,5 @@ def _head(head: HeadConfig, classes: int) -> str:
     return ", ".join([f"ActionFormer head {head.width} wide", counted(head.levels, "level"), count, *shown])
 
 
-def _listed(numbers: Iterable[int]) -> str:
+def _listed(numbers: Iterable[Unit]) -> str:
     return ", ".join(map(str, numbers))

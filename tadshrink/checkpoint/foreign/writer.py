@@ -74,11 +74,13 @@ def choose_layout(checkpoint: Checkpoint, layout: ReferenceLayout | None = None)
 def _limits(checkpoint: Checkpoint, config: DetectorConfig, layout: ReferenceLayout) -> dict[str, bool]:
     """Reason against -> whether all is well."""
     video, original = isinstance(config.backbone, BackboneConfig), layout == "actionformer"
+    halves = [unit for unit in checkpoint.dropped if isinstance(unit, str)]
     return {
         "its head computes something else with these weights": (config.head.variant == "actionformer") == original,
         "it has no video backbone": not (video and original),
         "it has no LoRA (merge first, with: tadshrink merge)": not checkpoint.lora or layout == "fork",
         "it has no dropped blocks": not (checkpoint.dropped and video) or layout == "fork",
+        f"it has no half blocks ({', '.join(halves)})": not halves,
         "its neck has other weights": original or config.head.neck == "identity",
         "it does not bring features to one scale": video or not config.backbone.normalise,
         "it has no relative positions": original or not config.head.relative_position,

@@ -14,6 +14,7 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig
+from tadshrink.stages.drop import drop
 from tests.checkpoint import reference_files as files
 
 VIT = files.VIT
@@ -162,3 +163,12 @@ def test_the_two_dictionaries_are_stored_once(tmp_path: Path) -> None:
     path = files.write_opentad(tmp_path / "in.pth", files.weights(files.video_config()))
     save_reference(tmp_path / "out.pth", load_checkpoint(path, AS_IS))
     assert (tmp_path / "out.pth").stat().st_size < 0.6 * path.stat().st_size
+
+
+@pytest.mark.parametrize("layout", [None, "opentad", "fork"])
+def test_half_blocks_are_refused_in_one_line(tiny, tmp_path: Path, layout: str | None) -> None:
+    drop(tiny.checkpoint, tmp_path / "a.pth", ["2.mlp", 0])
+    with pytest.raises(UserError, match=r"it has no half blocks \(2\.mlp\)") as error:
+        save_reference(tmp_path / "b.pth", load_checkpoint(tmp_path / "a.pth"), layout)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "b.pth").exists()

@@ -1,0 +1,89 @@
+"""What a selection has found so far, group by group, in a file that a killed process can go on with."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tadshrink.checkpoint.format import digest
+from tadshrink.compress.candidates import Key
+from tadshrink.compress.judges import Tally
+from tadshrink.errors import UserError
+
+#: What one group of videos gave.
+Found = dict[Key, Tally]
+
+
+class Journal:
+    """A line for each group, each with its own checksum; a line that was cut off by the end of the process does not count.
+
+    Args:
+        fingerprint: what the selection depends on; a file of another one is overwritten.
+    """
+
+    def __init__(self, path: Path, fingerprint: dict[str, Any]) -> None:
+        self.path, self.first = path, _line({"fingerprint": digest(fingerprint)})
+
+    def read(self) -> list[Found]:
+        """The groups that are there, in their order; and get ready to add to them.
+
+        Raises:
+            UserError: the file cannot be read or written.
+        """
+        try:
+            lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+            good = lines[: _sound(lines)] if lines and lines[0] == self.first else [self.first]
+            if good != lines:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_bytes(b"".join(good))
+            return [_unpacked(json.loads(line[65:])) for line in good[1:]]
+        except OSError as error:
+            raise UserError(f"cannot be read or written ({error.strerror})", where=self.path, fix="Choose another output path") from error
+
+    def add(self, found: Found) -> None:
+        """Write what one more group gave."""
+        with self.path.open("ab") as file:
+            file.write(_line(_packed(found)))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        """The selection is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"
+
+
+def _sound(lines: list[bytes]) -> int:
+    """How many of the lines are whole, up to the first that is not."""
+    for number, line in enumerate(lines):
+        if not line.endswith(b"\n") or hashlib.sha256(line[65:-1]).hexdigest().encode() != line[:64]:
+            return number
+    return len(lines)
+
+
+def _packed(found: Found) -> list[Any]:
+    return [[list(key), video, _text(array)] for key, tally in found.items() for video, array in tally.items()]
+
+
+def _unpacked(rows: list[Any]) -> Found:
+    found: dict[Key, dict[str, np.ndarray]] = {}
+    for key, video, text in rows:
+        found.setdefault(tuple(key), {})[video] = np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)
+    return found
+
+
+def _text(array: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,74 @@
+"""What is trained of a model without some blocks, and what it has in common with its teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tadshrink.compress.lora import add_lora, before, heal_parameters
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.trace import ENTRY
+from tadshrink.errors import UserError
+from tadshrink.models.detector import Detector
+from tadshrink.models.units import gone, split_unit
+
+
+def make_student(detector: Detector, settings: AlignSettings, first: int | None = None) -> dict[str, Any] | None:
+    """Choose what is trained, in place, and add LoRA if the settings ask for it.
+
+    By LoRA are trained: updates of the blocks' matrices, the blocks' norms and other small parts, and all that is not a block.
+
+    Args:
+        first: as from :func:`first_trained`.
+
+    Returns:
+        rank, alpha and targets of the updates as in a checkpoint, without the updates; ``None`` without LoRA.
+
+    Raises:
+        UserError: a rank that the layers or the start of the updates do not take.
+    """
+    detector.requires_grad_(False)
+    lora = None
+    if settings.heal == "lora":
+        rank = settings.rank or max(1, detector.config.compute_width // 4)
+        _check_rank(rank, detector, settings)
+        alpha = (settings.alpha or float(rank)) * (rank**0.5 if settings.rslora else 1.0)
+        targets = [end for layer in settings.lora_targets for end in detector.body.layers[layer]]
+        add_lora(detector, rank, alpha, targets, settings.seed, settings.lora_init, settings.dora, first or 0)
+        lora = {"rank": rank, "alpha": alpha, "targets": targets, "state": {}}
+    if settings.heal != "none":
+        for parameter in heal_parameters(detector, first, settings.heal == "full"):
+            parameter.requires_grad_(True)
+    return lora
+
+
+def _check_rank(rank: int, detector: Detector, settings: AlignSettings) -> None:
+    if rank > (width := detector.config.compute_width):
+        raise UserError(f"LoRA of rank {rank} for layers that are {width} wide", fix="Give a smaller --rank")
+    if settings.lora_init == "orthogonal" and rank % 2:
+        raise UserError(f"updates of rank {rank} cannot start orthogonal", fix="Give an even --rank, or another --lora-init")
+
+
+def first_trained(detector: Detector, settings: AlignSettings, changed: list[int]) -> int | None:
+    """Original index of the first block of which anything is trained; ``None`` if what is before the blocks is trained, too.
+
+    Args:
+        changed: blocks that a head start has changed.
+    """
+    if settings.lora_blocks == "all":
+        return None
+    dropped = gone(detector.config.block_count, detector.blocks.left)
+    return min([*(split_unit(unit)[0] for unit in dropped), *changed], default=0)
+
+
+def last_shared(student: Detector, teacher: Detector, first: int | None) -> int | None:
+    """The last block up to which the student is its teacher, weight by weight, and is not trained.
+
+    Returns:
+        its original index; :data:`~tadshrink.compress.trace.ENTRY` if only what is before the blocks is shared, and ``None`` if nothing.
+    """
+    if first is None:
+        return None
+    ours, theirs = student.state_dict(), teacher.state_dict()
+    differing = [name for name, value in ours.items() if before(student, name, first) and not value.equal(theirs[name])]
+    alike = [block for block in range(first + 1) if not any(before(student, name, block) for name in differing)]
+    return max(alike) + ENTRY if alike else None

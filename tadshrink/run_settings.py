@@ -1,0 +1,86 @@
+"""Settings of a run, from recipe files and from the command line. Imports nothing heavy, as help is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tadshrink.compress.select_settings import SelectSettings
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.errors import UserError
+from tadshrink.files import read_text
+from tadshrink.settings import Settings, setting
+
+PANEL = "Run"
+#: Sections of a recipe; all keys of the first one are those of the run itself.
+SECTIONS = ("run", "select", "align")
+Recipe = dict[str, dict[str, Any]]
+#: Fields of ``select`` whose options have another name, as alignment has those names, too.
+RENAMED = {"batch_size": "select_batch_size"}
+
+
+class RunSettings(Settings):
+    """Everything that decides the result of a run, beside its inputs."""
+
+    target: str = setting("25%", "Share of the detector's MACs (25%), number of units (3) or latency (60ms).", PANEL)
+    at_least: bool = setting(False, "Take a percentage as a floor, not as the number to come closest to.", PANEL)
+    schedule: Literal["progressive", "one-shot", "span"] = setting(
+        "progressive", "Drop and align one at a time; or rank once, drop all and align once, for as many epochs in all; or the same with the "
+        "best run of neighbours.", PANEL)
+    unit: Literal["block", "attention", "mlp"] = setting("block", "What is dropped: blocks, or one half of them.", PANEL)
+    tolerance: float = setting(2.0, "Held-out average mAP, in points, that may be lost.", PANEL, ge=0)
+    latency_runs: int = setting(20, "Timed runs of each model.", PANEL, ge=1)
+    select: SelectSettings = SelectSettings()
+    align: AlignSettings = AlignSettings()
+
+    @property
+    def heals(self) -> bool:
+        """False drops without alignment: the control that shows what alignment is worth."""
+        return self.align.heal != "none" or self.align.init != "none"
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The sections of a recipe file (YAML); what they may say is checked by :func:`run_settings`.
+
+    Raises:
+        UserError: it cannot be read, or has something else than these sections.
+    """
+    import yaml
+
+    fix = f"Give sections {', '.join(SECTIONS)}, each with KEY: VALUE lines; see sample_configs/"
+    try:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise UserError(f"not valid YAML: {error}", where=path, fix="Repair the file") from error
+    if not isinstance(data, dict):
+        raise UserError("not a recipe", where=path, fix=fix)
+    if strange := [str(name) for name, section in data.items() if name not in SECTIONS or not isinstance(section, dict | None)]:
+        raise UserError(f"not a section of a recipe: {', '.join(strange)}", where=path, fix=fix)
+    return {name: section or {} for name, section in data.items()}
+
+
+def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = None) -> RunSettings:
+    """Settings from a recipe, and what was given on the command line, which is stronger.
+
+    Raises:
+        UserError: all unknown keys and bad values together.
+    """
+    merged = {name: {**recipe.get(name, {}), **(given or {}).get(name, {})} for name in SECTIONS}
+    if twice := [name for name in ("select", "align") if name in merged["run"]]:
+        raise UserError(f"{', '.join(twice)}: a section of its own, not a key of 'run'", where=where, fix="See sample_configs/")
+    try:
+        return RunSettings(**merged["run"], select=merged["select"], align=merged["align"])
+    except ValidationError as error:
+        problems = "; ".join(f"{_place(item['loc'], recipe, given or {})}: {item['msg']}" for item in error.errors())
+        raise UserError(f"bad settings: {problems}", where=where, fix="Add --help to see what the command takes") from error
+
+
+def _place(place: tuple[int | str, ...], recipe: Recipe, given: Recipe) -> str:
+    """A key as it was written: ``--option`` on the command line, ``section.key`` in a recipe."""
+    section, *keys = map(str, place) if place and place[0] in SECTIONS else ("run", *map(str, place))
+    if keys and keys[0] in given.get(section, {}):
+        name = RENAMED.get(keys[0], keys[0]) if section == "select" else keys[0]
+        return f"--{name.replace('_', '-')}"
+    return ".".join([section, *keys])

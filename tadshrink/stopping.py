@@ -1,0 +1,50 @@
+"""When a run ends, and the sentence that says why and what was kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tadshrink.compress.target import DropBudget
+from tadshrink.models.units import NOUN, NOUNS, Unit, split_unit
+from tadshrink.run_settings import RunSettings
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Of a run with this budget. Models are as they were measured: ``latency_ms``, ``blocks``, ``heldout``."""
+
+    budget: DropBudget
+    settings: RunSettings
+
+    def fast_enough(self, model: dict[str, Any]) -> str | None:
+        """Why nothing more need be dropped from a model, where a latency is the target."""
+        limit = self.budget.latency_ms
+        if limit is None or model["latency_ms"] > limit:
+            return None
+        return f"the target is met: a window takes {model['latency_ms']:.1f} ms with {model['blocks']} blocks"
+
+    def fallen(self, dropped: list[Unit], step: dict[str, Any], before: dict[str, Any]) -> str | None:
+        """Why a step is not kept: accuracy on held-out videos has not come back. Without alignment, nothing is asked of it."""
+        reached, wanted = (model["heldout"]["average_map"] for model in (step, before))
+        if not self.settings.heals or reached >= wanted - self.settings.tolerance:
+            return None
+        return (f"without {self._named(dropped)} the held-out average mAP stays at {reached:.2f}, more than "
+                f"{self.settings.tolerance:g} below the baseline's {wanted:.2f}")
+
+    def exhausted(self) -> str:
+        """Why a run ends after all its steps."""
+        limit = self.budget.latency_ms
+        if limit is None:
+            return f"the target is met: {self.budget.reason}"
+        if self.settings.schedule != "progressive":
+            return f"the latency target of {limit:g} ms is missed"
+        return f"the latency target of {limit:g} ms is out of reach: one {NOUN[self.settings.unit]} is left"
+
+    def sentence(self, reason: str, gone: list[Unit]) -> str:
+        """The reason, and what was kept."""
+        return f"{reason}; kept is {f'the model without {self._named(gone)}' if gone else 'the baseline'}"
+
+    def _named(self, chosen: list[Unit]) -> str:
+        nouns = NOUN if len(chosen) == 1 else NOUNS
+        return f"{nouns[self.settings.unit]} {', '.join(str(split_unit(unit)[0]) for unit in chosen)}"

@@ -1,0 +1,245 @@
+"""The proof: progressive block drop against its parts and its rivals, on real data, over several seeds.
+
+    python -m tests.benchmarks.compression --dataset hapt --data DATA --seeds 3
+    python -m tests.benchmarks.compression --dataset synthetic --seeds 3
+    python -m tests.benchmarks.compression --dataset fir --data DATA --seeds 3
+
+DATA holds the folders `hapt` and `fir`. For each seed: a baseline is trained (the synthetic dataset's comes with the package), the
+baseline is trained for as many epochs more as the alignments take, and every variant is run down to 25 % and 50 % fewer MACs. A
+progressive run passes the first target on its way to the second: its steps do not depend on how far it goes. No run stops early
+(tolerance 100), so that each row has the MACs it claims. Held-out training videos steer every choice; the test videos are looked at
+once for each row, and decide nothing.
+
+Each job is a process of its own, whose peak memory is told, and what it found is kept in --work-dir: the same command goes on after an
+interruption. Prints a Markdown table and writes it, with all figures as JSON, to tests/benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+# Before torch is imported, as the command line does it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tadshrink.cli.console import ConsoleReporter
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.target import parse_target, plan_drops
+from tadshrink.files import write_json, write_text
+from tadshrink.pipeline import run
+from tadshrink.profiling.macs import count_macs
+from tadshrink.profiling.profile import example_window
+from tadshrink.reporting import SILENT
+from tadshrink.run_inputs import builtin_baseline, prepare_data
+from tadshrink.run_settings import Recipe, run_settings
+from tadshrink.stages.align import align
+from tadshrink.stages.common import DatasetChoice, open_detector
+from tadshrink.stages.evaluate import evaluate
+from tadshrink.stages.train import train
+from tadshrink.training.settings import TrainSettings
+
+RESULTS = Path(__file__).parent / "results"
+CONFIGS = Path(__file__).parents[2] / "sample_configs"
+TARGETS = ("25%", "50%")
+TASK_ONLY = {"feature_weight": 0, "cls_kd_weight": 0, "reg_kd_weight": 0}
+#: What differs from the defaults, by section of a recipe.
+VARIANTS: dict[str, Recipe] = {
+    "progressive": {},
+    "one-shot": {"run": {"schedule": "one-shot"}},
+    "random blocks": {"select": {"metric": "random"}},
+    "ranked by cosine": {"select": {"metric": "cosine"}},
+    "no alignment": {"align": {"heal": "none"}},
+    "ground truth only": {"align": TASK_ONLY},
+    "no feature loss": {"align": {"feature_weight": 0}},
+    "full fine-tuning": {"align": {"heal": "full"}},
+    "linear start alone": {"align": {"init": "linear", "heal": "none"}},
+    "linear start, alignment": {"align": {"init": "linear"}},
+}
+BASELINE, LONGER = "baseline", "baseline, trained longer"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A dataset, how its baseline is trained (``None``: the package's), and what every alignment of it takes."""
+
+    config: str
+    train: dict[str, Any] | None
+    align: dict[str, Any] = field(default_factory=dict)
+    variants: tuple[str, ...] = tuple(VARIANTS)
+
+    def choice(self, data: Path | None) -> DatasetChoice:
+        path = CONFIGS / f"{self.config}.yaml"
+        return DatasetChoice(str(path), data / self.config) if path.exists() and data else DatasetChoice(self.config)
+
+
+BENCHMARKS = {
+    "synthetic": Benchmark("synthetic", None),
+    "hapt": Benchmark("hapt", {"arch": "actionformer-nano", "epochs": 60, "lr": 1e-3}),
+    # 11 short videos give 11 steps an epoch.
+    "fir": Benchmark("fir", {"arch": str(CONFIGS / "fir_model.yaml"), "epochs": 100, "init": builtin_baseline(DatasetChoice("synthetic"))},
+                     {"epochs": 10}, ("progressive", "one-shot", "no alignment")),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant with one seed."""
+
+    benchmark: Benchmark
+    choice: DatasetChoice
+    seed: int
+    folder: Path
+
+    @property
+    def baseline(self) -> Path:
+        return self.folder / f"baseline-{self.seed}.pth" if self.benchmark.train else builtin_baseline(self.choice)
+
+    def do(self, variant: str) -> list[dict[str, Any]]:
+        """A row for each target."""
+        ways = {BASELINE: self.train, LONGER: self.train_longer}
+        return ways[variant]() if variant in ways else self.compress(variant)
+
+    def train(self) -> list[dict[str, Any]]:
+        started = time.perf_counter()
+        if settings := dict(self.benchmark.train or {}):
+            arch, init = settings.pop("arch"), settings.pop("init", None)
+            train(self.choice, self.baseline, arch, TrainSettings(**settings, seed=self.seed), reporter=ConsoleReporter(), init=init)
+        seconds = time.perf_counter() - started
+        prepare_data(self.choice, ConsoleReporter())
+        return [self.row("", self.baseline, seconds)]
+
+    def train_longer(self) -> list[dict[str, Any]]:
+        """All weights, against the annotations, for as many epochs as the alignments up to each target take."""
+        rows = []
+        for target, count in self.counts().items():
+            settings = AlignSettings(**{**self.benchmark.align, **TASK_ONLY, "heal": "full", "seed": self.seed})
+            longer = settings.model_copy(update={"epochs": count * settings.epochs})
+            path, started = self.folder / f"longer-{self.seed}-{count}.pth", time.perf_counter()
+            align(self.baseline, self.baseline, self.choice, path, longer, reporter=ConsoleReporter())
+            rows.append(self.row(target, path, time.perf_counter() - started))
+        return rows
+
+    def compress(self, variant: str) -> list[dict[str, Any]]:
+        """A progressive run passes all targets; others are run for each."""
+        if VARIANTS[variant].get("run", {}).get("schedule"):
+            return [row for target in TARGETS for row in self.compressed(variant, target, {target: 1})]
+        return self.compressed(variant, TARGETS[-1], self.counts())
+
+    def compressed(self, variant: str, target: str, steps: dict[str, int]) -> list[dict[str, Any]]:
+        """Run to a target; a row for each number of steps."""
+        given = VARIANTS[variant]
+        settings = run_settings({"run": {**given.get("run", {}), "target": target, "tolerance": 100},
+                                 "select": {**given.get("select", {}), "seed": self.seed},
+                                 "align": {**self.benchmark.align, **given.get("align", {}), "seed": self.seed}})
+        folder = self.folder / f"{variant.replace(' ', '-')}-{self.seed}-{target.rstrip('%')}"
+        done = run(self.baseline, self.choice, folder, settings, reporter=ConsoleReporter()).to_json()["steps"]
+        return [self.row(name, Path(done[count - 1]["path"]), sum(sum(step["seconds"].values()) for step in done[:count]),
+                         speedup=done[count - 1]["speedup"], dropped=[step["dropped"] for step in done[:count]])
+                for name, count in steps.items()]
+
+    def counts(self) -> dict[str, int]:
+        """Blocks to drop for each target."""
+        detector = open_detector(self.baseline, None, SILENT).detector
+        macs = count_macs(detector, *example_window(detector.config))
+        return {target: plan_drops(parse_target(target), macs, at_least=False).count for target in TARGETS}
+
+    def row(self, target: str, path: Path, seconds: float, **more: Any) -> dict[str, Any]:
+        """What a model is worth."""
+        detector = open_detector(path, None, SILENT).detector
+        splits = {split: evaluate(path, self.choice, split, reporter=ConsoleReporter()).to_json() for split in ("heldout", "testing")}
+        return {"target": target, "seconds": seconds, "macs": count_macs(detector, *example_window(detector.config)).total,
+                "blocks": len(detector.blocks.indices), **more,
+                **{split: {"average_map": score["average_map"], "map": score["map"]} for split, score in splits.items()}}
+
+
+def jobs(benchmark: Benchmark, seeds: int) -> list[tuple[str, int]]:
+    """What is to be done, in this order."""
+    return [(variant, seed) for seed in range(seeds) for variant in (BASELINE, LONGER, *benchmark.variants)]
+
+
+def found(folder: Path, variant: str, seed: int) -> Path:
+    """Where the result of a job is kept."""
+    return folder / f"{variant.replace(' ', '-').replace(',', '')}-{seed}.json"
+
+
+def do_all(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each job that is not done yet, in its own process; the results of all."""
+    records = []
+    todo = jobs(BENCHMARKS[given.dataset], given.seeds)
+    for number, (variant, seed) in enumerate(todo, 1):
+        path = found(given.work_dir, variant, seed)
+        if not path.exists():
+            print(f"{number}/{len(todo)}: {variant}, seed {seed}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, "-m", "tests.benchmarks.compression", *sys.argv[1:], "--job", variant, str(seed)], check=True)
+        records.append(json.loads(path.read_text()))
+        keep(given, records)
+    return records
+
+
+def do_one(given: argparse.Namespace, variant: str, seed: int) -> None:
+    """A job, in this process."""
+    benchmark = BENCHMARKS[given.dataset]
+    rows = Job(benchmark, benchmark.choice(given.data), seed, given.work_dir).do(variant)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    write_json(found(given.work_dir, variant, seed), {"variant": variant, "seed": seed, "peak_bytes": peak, "rows": rows})
+
+
+def keep(given: argparse.Namespace, records: list[dict[str, Any]]) -> None:
+    """Write what there is."""
+    command = f"python -m tests.benchmarks.compression --dataset {given.dataset} --seeds {given.seeds}"
+    RESULTS.mkdir(exist_ok=True)
+    write_json(RESULTS / f"compression_{given.dataset}.json", {"command": command, "records": records})
+    write_text(RESULTS / f"compression_{given.dataset}.md", table(records))
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Mean and spread over seeds of every variant, target by target, as Markdown."""
+    base = next(record["rows"][0]["macs"] for record in records)
+    lines = ["| | model | blocks | MACs | speed-up | average mAP, per seed | mean | spread | mAP@0.5 | time | peak memory |", "|---" * 11 + "|"]
+    for target in ("", *TARGETS):
+        for variant in dict.fromkeys(record["variant"] for record in records):
+            mine = [(record, row) for record in records for row in record["rows"] if (record["variant"], row["target"]) == (variant, target)]
+            if mine:
+                lines.append(_line(target, variant, mine, base))
+    return "\n".join(lines) + "\n"
+
+
+def _line(target: str, variant: str, mine: list[tuple[dict[str, Any], dict[str, Any]]], base: int) -> str:
+    rows = [row for _, row in mine]
+    scores = [row["testing"]["average_map"] for row in rows]
+    speedup = f"{mean(row['speedup'] for row in rows):.2f}x" if "speedup" in rows[0] else ""
+    cells = [f"-{target}" if target else "", variant, str(rows[0]["blocks"]), f"{rows[0]['macs'] / base:.1%}", speedup,
+             ", ".join(f"{score:.2f}" for score in scores), f"{mean(scores):.2f}", f"{stdev(scores):.2f}" if len(scores) > 1 else "",
+             f"{mean(row['testing']['map']['0.5'] for row in rows):.2f}", f"{mean(row['seconds'] for row in rows) / 60:.1f} min",
+             f"{max(record['peak_bytes'] for record, _ in mine) / 1e9:.1f} GB"]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Run, print, and keep the figures; or one job, as a child process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
+    parser.add_argument("--data", type=Path, help="folder of the real datasets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work-dir", type=Path)
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
+    given.work_dir.mkdir(parents=True, exist_ok=True)
+    if given.job:
+        do_one(given, given.job[0], int(given.job[1]))
+    else:
+        print(table(do_all(given)))
+
+
+if __name__ == "__main__":
+    main()
