@@ -26,7 +26,7 @@ def by_torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("options", [
     pytest.param({}, id="map"),
-    pytest.param({"race": True, "metric": "loss"}, id="race"),
+    pytest.param({"race": True, "metric": "loss"}, id="race", marks=pytest.mark.slow),
     pytest.param({"metric": "taylor", "unit": "mlp"}, id="taylor", marks=pytest.mark.slow)])
 def test_two_processes_rank_as_one_does_bit_for_bit(tiny, tmp_path: Path, options: dict[str, Any]) -> None:
     flags = [part for name, value in options.items() for part in ([f"--{name}"] if value is True else [f"--{name}", value])]
@@ -43,17 +43,14 @@ def test_two_processes_rank_as_one_does_bit_for_bit(tiny, tmp_path: Path, option
 
 
 def test_a_run_by_two_processes(tiny, tmp_path: Path) -> None:
-    command = ("run", tiny.checkpoint, "--dataset", tiny.yaml, "--target", 2, "--metric", "mse", "--tolerance", 100, "--epochs", 1,
+    command = ("run", tiny.checkpoint, "--dataset", tiny.yaml, "--target", 1, "--metric", "mse", "--tolerance", 100, "--epochs", 1,
                "--latency-runs", 1, "--work-dir", tmp_path / "w", "--json")
     done = by_torchrun(*command)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert [step["kept"] for step in result["steps"]] == [True, True]
+    assert [step["kept"] for step in result["steps"]] == [True]
     assert load_checkpoint(result["output"]).checksum == result["checksum"]
     assert done.stderr.count("stopped because the target is met") == 1
-    # Again, it is only told.
-    again = by_torchrun(*command)
-    assert json.loads(again.stdout) == result
 
 
 def test_an_error_of_both_is_told_once(tiny, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def content_of(data: bytes, path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-PROPERTY = settings(max_examples=60, deadline=timedelta(seconds=LIMIT), suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=40, deadline=timedelta(seconds=LIMIT), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PROPERTY
