@@ -78,6 +78,11 @@ class Dataset:
             raise UserError(f"split {name!r} has no videos", where=self.root / self.config.annotations, fix=self._advice(subset))
         return found
 
+    def is_for_figures(self, name: str) -> bool:
+        """Whether a split is for the figures that count, so that nothing may be chosen by it."""
+        splits = self.config.splits
+        return self._subset(name) in {splits.validation, splits.test} - {splits.train}
+
     def _subset(self, name: str) -> str:
         """The annotation file's name for a split."""
         config = self.config.splits

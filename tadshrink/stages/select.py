@@ -14,6 +14,7 @@ from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.sources import Source, open_source
 from tadshrink.distributed import only_first, world
+from tadshrink.errors import UserError
 from tadshrink.files import UNFINISHED, check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
@@ -50,9 +51,15 @@ def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, o
     """Judge the model without each unit that is left on ``split`` and store the ranking in a copy of the checkpoint.
 
     What is known is kept beside the output until that is written, so that the same call goes on after an interruption.
+
+    Raises:
+        UserError: unreadable input, or a split that models are judged on.
     """
     check_output(output)
     opened, data = open_pair(checkpoint, dataset, device, reporter)
+    if data.is_for_figures(split):
+        raise UserError(f"split {split!r} is what models are judged on: after a selection by it, its mAP proves nothing",
+                        where=data.root / data.config.annotations, fix=f"Use --split {HELDOUT}")
     check_files(data, split)
     source = open_source(data, opened.detector.config.sampling, reporter)
     return select_opened(opened, data, dataset, source, output, options or SelectOptions(), split, reporter)

@@ -85,7 +85,7 @@ BENCHMARKS = {
     "synthetic": Benchmark("synthetic", None),
     "hapt": Benchmark("hapt", {"arch": "actionformer-nano", "epochs": 60, "lr": 1e-3}),
     # 11 short videos give 11 steps an epoch.
-    "fir": Benchmark("fir", {"arch": str(CONFIGS / "fir_model.yaml"), "epochs": 100, "init": builtin_baseline(DatasetChoice("synthetic"))},
+    "fir": Benchmark("fir", {"arch": str(CONFIGS / "fir_model.yaml"), "epochs": 200, "init": builtin_baseline(DatasetChoice("synthetic"))},
                      {"epochs": 10}, ("progressive", "one-shot", "no alignment")),
 }
 

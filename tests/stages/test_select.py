@@ -30,7 +30,7 @@ def test_history_says_what_was_done(tiny, chain) -> None:
 
 
 def test_result_as_json(tiny, tmp_path: Path) -> None:
-    result = select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", SelectOptions(metric="loss"), "testing", device="cpu").to_json()
+    result = select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", SelectOptions(metric="loss"), "training", device="cpu").to_json()
     assert result.keys() == {"output", "checksum", "metric", "baseline", "ranking", "seconds"}
     assert result["checksum"] == load_checkpoint(tmp_path / "a.pth").checksum
     assert result["ranking"] == load_checkpoint(tmp_path / "a.pth").ranking["ranking"]
@@ -44,6 +44,8 @@ def test_the_default_metric_is_map_on_the_held_out_videos(tiny, tmp_path: Path) 
 
 @pytest.mark.parametrize(("arguments", "problem"), [
     ({"split": "nosuch"}, "split 'nosuch' has no videos"),
+    ({"split": "testing"}, "split 'testing' is what models are judged on"),
+    ({"split": "test"}, "split 'test' is what models are judged on"),
     ({"output": "base.pth/a.pth"}, "cannot write here"),
 ])
 def test_bad_input_is_found_before_the_work(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict, problem: str) -> None:
