@@ -106,7 +106,7 @@ class _Run:
         """Every step done, the last good model, and the sentence that says why it ended there and what was kept."""
         good, steps, gone = self.work.path / BASELINE, [], list[Unit]()
         stopped = self.rule.fast_enough(before)
-        planned = [] if stopped else SCHEDULES[self.settings.schedule](self._count(before), self.settings.align)
+        planned = [] if stopped else SCHEDULES[self.settings.schedule](self._count(before), self.budget.count, self.settings.align)
         for number, plan in enumerate(planned, 1):
             step, dropped = self._step(number, plan, good)
             steps.append(step)
@@ -121,8 +121,9 @@ class _Run:
         return steps, good, self.rule.sentence(stopped or self.rule.exhausted(), gone)
 
     def _count(self, before: dict[str, Any]) -> int:
-        """How many units are to go. How many a latency takes is measured where all go at once; what goes does not matter for that."""
-        if self.budget.latency_ms is None or self.settings.schedule == "progressive":
+        """How many units are to go. How many a latency takes is measured where steps depend on it; what goes does not matter for that."""
+        settings = self.settings
+        if self.budget.latency_ms is None or (settings.schedule == "progressive" and not settings.align.varies):
             return self.budget.count
         return self.work.stage("baseline/count", lambda: {"count": self._count_for(self.budget.latency_ms)})["count"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.compress.student import check_settings
 from tadshrink.compress.target import DropBudget, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
@@ -60,6 +61,7 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     macs = count_macs(baseline.detector, *example_window(config))
     budget = plan_drops(target, macs, settings.at_least, settings.unit)
     start(baseline.compute.device)
+    check_settings(baseline.detector, settings.align)
     only_first(lambda: prepare_data(choice, reporter))
     baseline, data = fitted(baseline, choice.load(reporter), reporter)
     check_splits(data, ["train", HELDOUT, "test"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
@@ -21,10 +21,16 @@ Recipe = dict[str, dict[str, Any]]
 RENAMED = {"batch_size": "select_batch_size"}
 
 
+def _as_text(value: Any) -> Any:
+    """A number of units is a number in YAML."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class RunSettings(Settings):
     """Everything that decides the result of a run, beside its inputs."""
 
-    target: str = setting("25%", "Share of the detector's MACs (25%), number of units (3) or latency (60ms).", PANEL)
+    target: Annotated[str, BeforeValidator(_as_text)] = setting(
+        "25%", "Share of the detector's MACs (25%), number of units (3) or latency (60ms).", PANEL)
     at_least: bool = setting(False, "Take a percentage as a floor, not as the number to come closest to.", PANEL)
     schedule: Literal["progressive", "one-shot", "span"] = setting(
         "progressive", "Drop and align one at a time; or rank once, drop all and align once, for as many epochs in all; or the same with the "
@@ -71,7 +77,7 @@ def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = No
     if twice := [name for name in ("select", "align") if name in merged["run"]]:
         raise UserError(f"{', '.join(twice)}: a section of its own, not a key of 'run'", where=where, fix="See sample_configs/")
     try:
-        return RunSettings(**merged["run"], select=merged["select"], align=merged["align"])
+        return RunSettings.model_validate({**merged["run"], "select": merged["select"], "align": merged["align"]})
     except ValidationError as error:
         problems = "; ".join(f"{_place(item['loc'], recipe, given or {})}: {item['msg']}" for item in error.errors())
         raise UserError(f"bad settings: {problems}", where=where, fix="Add --help to see what the command takes") from error

@@ -22,15 +22,15 @@ class Step:
     align: AlignSettings
 
 
-def _progressive(count: int, align: AlignSettings) -> list[Step]:
-    return [Step(1, 1, align.for_drop(number, count)) for number in range(1, count + 1)]
+def _progressive(count: int, most: int, align: AlignSettings) -> list[Step]:
+    return [Step(1, 1, align.for_drop(number, count)) for number in range(1, most + 1)]
 
 
-def _one_shot(count: int, align: AlignSettings) -> list[Step]:
+def _one_shot(count: int, most: int, align: AlignSettings) -> list[Step]:
     return [Step(count, 1, _as_long(count, align))]
 
 
-def _span(count: int, align: AlignSettings) -> list[Step]:
+def _span(count: int, most: int, align: AlignSettings) -> list[Step]:
     return [Step(1, count, _as_long(count, align))]
 
 
@@ -40,4 +40,5 @@ def _as_long(count: int, align: AlignSettings) -> AlignSettings:
     return align.model_copy(update={"epochs": epochs, "subset": 1.0})
 
 
-SCHEDULES: dict[str, Callable[[int, AlignSettings], list[Step]]] = {"progressive": _progressive, "one-shot": _one_shot, "span": _span}
+#: How many units are expected to go, how many may go, and the settings -> the steps.
+SCHEDULES: dict[str, Callable[[int, int, AlignSettings], list[Step]]] = {"progressive": _progressive, "one-shot": _one_shot, "span": _span}

@@ -15,7 +15,7 @@ from tadshrink.errors import UserError
 if TYPE_CHECKING:
     from tadshrink.checkpoint.foreign.settings import LoadSettings
 
-#: Arguments of commands that are checkpoints.
+#: Arguments of commands that are checkpoints, where they are paths.
 _CHECKPOINTS = ("checkpoint", "teacher")
 _PANEL = "Checkpoints of other code bases"
 #: name -> (type, help), for Typer.
@@ -38,7 +38,7 @@ def reads_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(**arguments: Any) -> None:
         told = [arguments.pop(name) for name in _OPTIONS]
-        files = {name: arguments[name] for name in _CHECKPOINTS if arguments.get(name)}
+        files = {name: arguments[name] for name in _CHECKPOINTS if isinstance(arguments.get(name), Path)}
         if not files and not any(told):
             return command(**arguments)
         # Only now, since it imports torch.

@@ -91,4 +91,5 @@ def settings_from(kind: type[Kind], **given: object) -> Kind:
 
 def _flag(place: tuple[int | str, ...]) -> str:
     """The option that an error is about; empty if it is about several together."""
-    return f"--{'.'.join(map(str, place)).replace('_', '-')}: " if place else ""
+    names = [part for part in place if isinstance(part, str)]
+    return f"--{'.'.join(names).replace('_', '-')}: " if names else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -11,11 +13,12 @@ from tadshrink.compress.student import last_shared
 from tadshrink.compress.teacher import Lesson, Teacher, Wanted
 from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch
+from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.models.losses import detection_losses
 
-#: Losses that compare tokens of blocks.
-FEATURES = ("feature", "mid", "relation", "mid_relation")
+#: Losses that compare tokens of blocks, and which part of a :class:`~tadshrink.compress.trace.Trace` they look at.
+FEATURES = {"feature": "outputs", "mid": "mids", "relation": "outputs", "mid_relation": "mids"}
 
 
 class AlignmentLosses:
@@ -25,26 +28,48 @@ class AlignmentLosses:
         first: original index of the first block of which anything is trained, as from
             :func:`~tadshrink.compress.student.first_trained`.
         memory: bytes for teacher outputs that are used again, see :class:`~tadshrink.compress.teacher.Teacher`.
+
+    Raises:
+        UserError: no loss is left, as there is no block that could be compared.
     """
 
     def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings, first: int | None = None, memory: int = 0) -> None:
         self.student, self.settings, self.first = student, settings, first
         self.shared = last_shared(student, teacher, first)
+        self.weights = self._weights()
         self.teacher = Teacher(teacher, self._wanted(), memory)
 
-    def _wanted(self) -> Wanted:
+    def _weights(self) -> dict[str, float]:
+        """Weights of the losses that say something of this student."""
         settings = self.settings
-        outputs = {index for index in self.student.blocks.indices if index >= (self.first or 0)}
-        compared = outputs if settings.feature_weight or settings.relation_weight else set()
+        weights = {name: getattr(settings, f"{name}_weight") for name in (*FEATURES, "cls_kd", "reg_kd", "task")}
+        found = {name: weight for name, weight in weights.items() if weight and (name not in FEATURES or self._compared(FEATURES[name]))}
+        if not found:
+            raise UserError("of the losses asked for none is left: no block that is trained can be compared with the teacher's",
+                            fix="Give another loss a weight, such as --cls-kd-weight 1, or --lora-blocks all")
+        self.idle = [name for name, weight in weights.items() if weight and name not in found]
+        return found
+
+    def _compared(self, part: str) -> set[int]:
+        """Blocks of the student whose tokens are compared: what comes out of them, or for "mids" what is between their halves."""
+        left = self.student.blocks.left
+        return {index for index in left if index >= (self.first or 0) and (part == "outputs" or len(left[index]) == 2)}
+
+    def _wants(self, *names: str) -> bool:
+        return any(name in self.weights for name in names)
+
+    def _wanted(self) -> Wanted:
+        compared = self._compared("outputs") if self._wants("feature", "relation") else set()
         return Wanted(outputs=frozenset(compared if self.shared is None else compared | {self.shared}),
-                      mids=settings.mid_weight > 0 or settings.mid_relation_weight > 0,
-                      head=settings.cls_kd_weight > 0 or settings.reg_kd_weight > 0)
+                      mids=self._wants("mid", "mid_relation"), head=self._wants("cls_kd", "reg_kd"))
 
     def described(self) -> str:
         """How much is trained, and what teacher and student share, in words."""
         parameters = list(self.student.parameters())
         trained = sum(value.numel() for value in parameters if value.requires_grad)
         said = f"{trained:,} of {sum(value.numel() for value in parameters):,} parameters are trained"
+        if self.idle:
+            said += f"; left out, as there is no block to compare: {', '.join(f'{name}_weight' for name in self.idle)}"
         if self.first is None:
             return said
         common = "nothing is shared, as the student differs from its teacher there" if self.shared is None else \
@@ -62,31 +87,31 @@ class AlignmentLosses:
         head = self.student.rpn_head
         task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
 
-        def features(part: str, kind: str) -> Tensor:
-            ours = getattr(trace, part)
-            return feature_loss(ours, getattr(answer.trace, part), kind, shared=len(self.student.blocks.indices) - len(trace.outputs))
+        def features(name: str, kind: str) -> Tensor:
+            ours, theirs = (getattr(side, FEATURES[name]) for side in (trace, answer.trace))
+            return feature_loss(ours, theirs, kind, shared=len(self.student.blocks.indices) - len(trace.outputs))
 
-        losses = {
-            "feature": (settings.feature_weight, lambda: features("outputs", "mse")),
-            "mid": (settings.mid_weight, lambda: features("mids", "mse")),
-            "relation": (settings.relation_weight, lambda: features("outputs", "relation")),
-            "mid_relation": (settings.mid_relation_weight, lambda: features("mids", "relation")),
-            "cls_kd": (settings.cls_kd_weight, lambda: class_kd(output.logits(), answer.logits, output.valid(), settings.temperature,
-                                                               settings.cls_kd, task.targets.classes)),
-            "reg_kd": (settings.reg_kd_weight, lambda: boundary_kd(output.segments(), answer.segments, task.targets.positive, settings.reg_kd)),
-            "cls": (settings.task_weight, lambda: task.cls),
-            "reg": (settings.task_weight, lambda: task.reg),
+        losses: dict[str, Callable[[], Tensor]] = {
+            "feature": lambda: features("feature", "mse"),
+            "mid": lambda: features("mid", "mse"),
+            "relation": lambda: features("relation", "relation"),
+            "mid_relation": lambda: features("mid_relation", "relation"),
+            "cls_kd": lambda: class_kd(output.logits(), answer.logits, output.valid(), settings.temperature, settings.cls_kd,
+                                       task.targets.classes),
+            "reg_kd": lambda: boundary_kd(output.segments(), answer.segments, task.targets.positive, settings.reg_kd),
+            "cls": lambda: task.cls,
+            "reg": lambda: task.reg,
         }
-        # A cut at the last block leaves no block to compare.
-        return {name: weight * loss() for name, (weight, loss) in losses.items() if weight and (trace.outputs or name not in FEATURES)}
+        weights = self.weights | dict.fromkeys(("cls", "reg"), self.weights.get("task", 0.0))
+        return {name: weights[name] * loss() for name, loss in losses.items() if weights.get(name)}
 
     def _run(self, lesson: Lesson) -> tuple[Trace, DetectorOutput]:
         """The student on a batch, and the trace of the blocks that are trained."""
-        student, settings, trace = self.student, self.settings, Trace()
+        student, trace = self.student, Trace()
         tokens = self._start(lesson)
         student.train()
-        mids = settings.mid_weight > 0 or settings.mid_relation_weight > 0
-        tokens = run_traced(student, tokens, lesson.masks, trace, self.first or 0, mids=mids, checkpointing=settings.checkpointing)
+        tokens = run_traced(student, tokens, lesson.masks, trace, self.first or 0, mids=self._wants("mid", "mid_relation"),
+                            checkpointing=self.settings.checkpointing)
         return trace, student.finish(student.pool(tokens, lesson.masks), lesson.masks)
 
     def _start(self, lesson: Lesson) -> Tensor:

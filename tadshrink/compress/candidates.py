@@ -71,6 +71,12 @@ class Ranking:
         """How many were not stopped."""
         return sum(item.stopped is None for item in self.candidates)
 
+    @property
+    def ties(self) -> int:
+        """How many share the best score."""
+        best = self.candidates[0]
+        return sum(item.score == best.score and item.stopped is None for item in self.candidates)
+
     def to_json(self) -> dict[str, Any]:
         ranking = [item.to_json() for item in self.candidates]
         if not self.raced:

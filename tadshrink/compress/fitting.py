@@ -18,9 +18,11 @@ class Moments:
         self.gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64, device=device)
         self.cross = torch.zeros(inputs + 1, outputs, dtype=torch.float64, device=device)
         self.square = torch.zeros((), dtype=torch.float64, device=device)
+        self.counted = torch.zeros((), dtype=torch.float64, device=device)
 
-    def add(self, inputs: Tensor, wanted: Tensor) -> None:
-        """Rows ``[n, inputs]`` and ``[n, outputs]``."""
+    def add(self, inputs: Tensor, wanted: Tensor, windows: int = 0) -> None:
+        """Rows ``[n, inputs]`` and ``[n, outputs]``, of so many windows."""
+        self.counted += windows
         rows = torch.cat((inputs.float(), inputs.new_ones(len(inputs), 1, dtype=torch.float32)), dim=1)
         self.gram += rows.T @ rows
         self.cross += rows.T @ wanted.float()
@@ -28,8 +30,12 @@ class Moments:
 
     def everyones(self) -> Moments:
         """The sums over all processes."""
-        self.gram, self.cross, self.square = total(self.gram), total(self.cross), total(self.square)
+        self.gram, self.cross, self.square, self.counted = map(total, (self.gram, self.cross, self.square, self.counted))
         return self
+
+    @property
+    def windows(self) -> int:
+        return int(self.counted)
 
     @property
     def rows(self) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tadshrink.compress.fitting import Moments, fit_factors, fit_linear
 from tadshrink.compress.trace import Trace, run_traced
-from tadshrink.data.loader import Batch
+from tadshrink.data.loader import Batch, with_last
 from tadshrink.device import Compute
 from tadshrink.models.attention import ScaledPath
 from tadshrink.models.blocks import HalvedBlock
@@ -25,7 +25,7 @@ from tadshrink.models.detector import Detector
 from tadshrink.models.vit import Block
 from tadshrink.reporting import SILENT, Reporter
 
-#: One batch in so many is not fitted on: it chooses the ridge, and tells whether anything was gained.
+#: One batch in so many (of fewer, the last) is not fitted on: it chooses the ridge, and tells whether anything was gained.
 CHECKED = 4
 #: A channel of a branch that counts less than this cannot be corrected through it.
 LEAST_GAIN = 1e-4
@@ -70,7 +70,10 @@ def head_start(student: Detector, teacher: Detector, kind: str, batches: Callabl
     student.eval()
     teacher.eval()
     changed = []
-    for block, target in gaps(student, teacher).items():
+    found = gaps(student, teacher)
+    if not found:
+        reporter.note("head start: the student lacks nothing that its teacher has")
+    for block, target in found.items():
         if block is None:
             reporter.note(f"head start: nothing before block {target} can take over its work")
             continue
@@ -83,7 +86,9 @@ def head_start(student: Detector, teacher: Detector, kind: str, batches: Callabl
             carrier.add(solution)
             changed.append(block)
         what = f"falls from {before:.4g} to {after:.4g}" if after < before else f"stays at {before:.4g}; at best it would be {after:.4g}"
-        reporter.note(f"head start ({kind}, in block {block}): the squared error after block {target}, on windows not fitted on, {what}")
+        where = f"{checked.windows} windows not fitted on" if checked is not fitted else "the windows fitted on, as there is one batch"
+        reporter.note(f"head start ({kind}, in block {block}, fitted on {fitted.windows} windows): the squared error after block {target}, on "
+                      f"{where}, {what}")
     return changed
 
 
@@ -124,13 +129,14 @@ def _measure(student: Detector, teacher: Detector, block: int, target: int, carr
     seen: list[Tensor] = []
     handle = carrier.layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
-        for number, batch in enumerate(batches):
+        for number, (batch, last_one) in enumerate(with_last(batches)):
             inputs, masks = batch.inputs.to(device), batch.masks.to(device)
             with compute.autocast():
                 ours, theirs = (run_traced(model, model.embed(inputs, masks), masks, Trace(), last=last)
                                 for model, last in ((student, block), (teacher, target)))
             rows = _rows(student, masks)
-            both[number % CHECKED == CHECKED - 1].add(rows(seen.pop()), rows(theirs) - rows(ours))
+            kept_out = number % CHECKED == CHECKED - 1 or (last_one and 0 < number < CHECKED)
+            both[kept_out].add(rows(seen.pop()), rows(theirs) - rows(ours), windows=len(inputs))
     finally:
         handle.remove()
     fitted, checked = (moments.everyones() for moments in both)

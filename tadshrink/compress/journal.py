@@ -8,7 +8,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,17 @@ from tadshrink.checkpoint.format import digest
 from tadshrink.compress.candidates import Key
 from tadshrink.compress.judges import Tally
 from tadshrink.errors import UserError
+from tadshrink.reporting import SILENT, Reporter
 
 #: What one group of videos gave.
 Found = dict[Key, Tally]
+
+
+class Entry(NamedTuple):
+    """What a group gave, and the seconds that the selection had taken by then, all calls together."""
+
+    found: Found
+    seconds: float
 
 
 class Journal:
@@ -31,7 +39,7 @@ class Journal:
     def __init__(self, path: Path, fingerprint: dict[str, Any]) -> None:
         self.path, self.first = path, _line({"fingerprint": digest(fingerprint)})
 
-    def read(self) -> list[Found]:
+    def read(self, reporter: Reporter = SILENT) -> list[Entry]:
         """The groups that are there, in their order; and get ready to add to them.
 
         Raises:
@@ -40,23 +48,21 @@ class Journal:
         try:
             lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
             good = lines[: _sound(lines)] if lines and lines[0] == self.first else [self.first]
+            if lines and lines[0] != self.first:
+                reporter.note(f"{self.path} belongs to a selection with other inputs or settings: starting anew")
             if good != lines:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.path.write_bytes(b"".join(good))
-            return [_unpacked(json.loads(line[65:])) for line in good[1:]]
+            return [Entry(_unpacked(value["found"]), value["seconds"]) for value in (json.loads(line[65:]) for line in good[1:])]
         except OSError as error:
             raise UserError(f"cannot be read or written ({error.strerror})", where=self.path, fix="Choose another output path") from error
 
-    def add(self, found: Found) -> None:
+    def add(self, entry: Entry) -> None:
         """Write what one more group gave."""
         with self.path.open("ab") as file:
-            file.write(_line(_packed(found)))
+            file.write(_line({"found": _packed(entry.found), "seconds": entry.seconds}))
             file.flush()
             os.fsync(file.fileno())
-
-    def remove(self) -> None:
-        """The selection is done."""
-        self.path.unlink(missing_ok=True)
 
 
 def _line(value: Any) -> bytes:

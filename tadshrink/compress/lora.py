@@ -22,7 +22,8 @@ _ADAPTER = ".default."
 #: In the names of what only DoRA has.
 _LENGTHS = ".lora_magnitude_vector."
 #: Starts of the updates by their name in the settings -> in peft.
-INITS: dict[str, str | bool] = {"gaussian": "gaussian", "kaiming": True, "pissa": "pissa", "olora": "olora", "orthogonal": "orthogonal"}
+INITS: dict[str, str | bool] = {"gaussian": "gaussian", "published": "gaussian", "kaiming": True, "pissa": "pissa", "olora": "olora",
+                                "orthogonal": "orthogonal"}
 _AGAIN = "Make the checkpoint again with: tadshrink align"
 
 
@@ -34,8 +35,8 @@ def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str]
 
     Args:
         targets: ends of the layers' names, see :attr:`~tadshrink.models.body.Body.layers`.
-        init: a key of :data:`INITS`. "gaussian" draws A from N(0, 1/rank) and sets B to 0; only "pissa" and "olora" move a part of
-            the weights to the updates. None of them changes the outputs.
+        init: a key of :data:`INITS`. "gaussian" draws A with a standard deviation of 1 / rank, "published" (Progressive Block Drop) of
+            1 / sqrt(rank), and B is 0; only "pissa" and "olora" move a part of the weights to the updates. None of them changes the outputs.
         dora: train the length of each output's weights apart (DoRA, Liu et al. 2024).
         first: original index of the first block with updates.
     """
@@ -51,6 +52,15 @@ def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, detector.blocks)
+    if init == "published":
+        _widen(detector, rank)
+
+
+@torch.no_grad()
+def _widen(detector: Detector, rank: int) -> None:
+    for name, value in detector.blocks.named_parameters():
+        if ".lora_A." in name:
+            value.mul_(rank**0.5)
 
 
 def _ends(targets: Sequence[str]) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], k
         kind: a key of :data:`COMPARISONS`.
         shared: blocks more, which the two have in common and which are off by nothing.
     """
-    errors = torch.stack([COMPARISONS[kind](output.float(), teacher[index].float()) for index, output in student.items()])
+    # Autocast would take products of tokens in its own dtype again, in which their small differences are noise.
+    with torch.autocast(next(iter(student.values())).device.type, enabled=False):
+        errors = torch.stack([COMPARISONS[kind](output.float(), teacher[index].float()) for index, output in student.items()])
     return errors.sum() / (len(errors) + shared)
 
 

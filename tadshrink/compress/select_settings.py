@@ -20,6 +20,8 @@ METRICS = {
 }
 #: Those that need a forward pass for each candidate, so that there is something to stop early.
 RACEABLE = ("map", "loss", "mse")
+#: Those that compare with annotated actions.
+NEED_ACTIONS = ("map", "loss", "taylor")
 Metric = Literal["map", "loss", "mse", "cosine", "taylor", "random"]
 
 

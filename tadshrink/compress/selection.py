@@ -10,18 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 
 from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
-from tadshrink.compress.journal import Found, Journal
+from tadshrink.compress.journal import Entry, Found, Journal
 from tadshrink.compress.judges import Bench, Judge, LossJudge, MapJudge, MseJudge, Windows
 from tadshrink.compress.one_pass import CosineJudge, RandomJudge, TaylorJudge
 from tadshrink.compress.racing import Rung, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.loader import inference_batches, prefetch
+from tadshrink.data.loader import inference_batches, prefetch, with_last
 from tadshrink.data.sources import Source
 from tadshrink.data.timeline import Video
 from tadshrink.device import Compute
@@ -35,7 +34,6 @@ from tadshrink.reporting import SILENT, Advance, Reporter
 JUDGES: dict[str, type[Judge]] = {"map": MapJudge, "loss": LossJudge, "mse": MseJudge, "cosine": CosineJudge, "taylor": TaylorJudge,
                                   "random": RandomJudge}
 Groups = list[list[Video]]
-T = TypeVar("T")
 
 
 def rank_units(detector: Detector, dataset: Dataset, split: str, options: SelectOptions, source: Source, compute: Compute,
@@ -50,20 +48,24 @@ def rank_units(detector: Detector, dataset: Dataset, split: str, options: Select
     Raises:
         UserError: nothing can be dropped.
     """
-    started = time.perf_counter()
     keys = _candidates(detector, options)
     start(compute.device)
     judge = JUDGES[options.metric](Bench.of(detector.eval(), dataset, split, source, compute), options.unit, options.seed)
     groups = _groups(split_videos(dataset, split), source, options) if judge.looks else []
-    selection = _Selection(judge, keys, groups, rungs(groups, len(keys), options.top) if options.race else [], options.top)
+    race = rungs(groups, len(keys), options.top) if options.race else []
+    if options.race and not race:
+        reporter.note(f"{sum(map(len, groups))} videos in {len(groups)} batches are too few for a race: every candidate is judged on all")
+    selection = _Selection(judge, keys, groups, race, options.top)
     selection.run(source, options.batch_size, journal, reporter)
-    return selection.ranking(options, time.perf_counter() - started)
+    return selection.ranking(options)
 
 
 def _candidates(detector: Detector, options: SelectOptions) -> list[Key]:
     there = len(units(detector.blocks.left, options.unit))
     if there < 2:
         raise UserError(f"only one {NOUN[options.unit]} is left", fix="A model needs at least one: nothing can be dropped")
+    if options.race and options.top >= there - options.span + 1:
+        raise UserError(f"a race for the best {options.top} of {there - options.span + 1} stops none", fix="Give a smaller --top, or no --race")
     if options.span >= there:
         raise UserError(f"a span of {options.span} leaves none of the {there} {NOUNS[options.unit]}", fix="Give a smaller --span")
     return candidates(detector.blocks.left, options.unit, options.span)
@@ -94,11 +96,11 @@ class _Selection:
         self.tallies: dict[Key, dict[str, np.ndarray]] = {key: {} for key in ([WHOLE] if judge.whole else []) + keys}
         self.out: dict[Key, Candidate] = {}
         self.done = 0
+        self.started = time.perf_counter()
 
     def run(self, source: Source, batch_size: int, journal: Journal | None, reporter: Reporter) -> None:
         """Look at every group, unless the race is over before."""
-        for found in only_first(journal.read) if journal else []:
-            self._take(found)
+        self._go_on(only_first(lambda: journal.read(reporter)) if journal else [], reporter)
         rounds = self._rounds()
         mine = [self.groups[places[world().rank]] for places in rounds if len(places) > world().rank]
         with (reporter.track("select", count_windows((video for group in mine for video in group), source)) as advance,
@@ -107,10 +109,18 @@ class _Selection:
                 own = self.judge.group(next(batches), self._alive()) if len(places) > world().rank else {}
                 for found in gather(own)[: len(places)]:
                     if journal and world().rank == 0:
-                        journal.add(found)
+                        journal.add(Entry(found, time.perf_counter() - self.started))
                     self._take(found)
                 if self._over():
                     return
+
+    def _go_on(self, entries: list[Entry], reporter: Reporter) -> None:
+        """Take what an interrupted call found."""
+        for entry in entries:
+            self._take(entry.found)
+        if entries:
+            self.started -= entries[-1].seconds
+            reporter.note(f"going on after {len(entries)} of {len(self.groups)} groups of videos")
 
     def _rounds(self) -> list[range]:
         """What is left to look at: a group for each process at a time, up to the next decision of the race."""
@@ -144,15 +154,16 @@ class _Selection:
         """Score of the whole model, so far."""
         return self.judge.score(WHOLE, self.tallies[WHOLE]) if self.judge.whole else None
 
-    def ranking(self, options: SelectOptions, seconds: float) -> Ranking:
+    def ranking(self, options: SelectOptions) -> Ranking:
         """What came out."""
+        seconds = time.perf_counter() - self.started
         found = ranked([*self.out.values(), *(self._judged(key) for key in self._alive())], self.judge.sign)
         return Ranking(options.metric, self.judge.sign, self._whole(), found, sum(map(len, self.groups)), seconds, options.race)
 
 
 def _decoded(groups: Groups, source: Source, compute: Compute, batch_size: int, advance: Advance) -> Iterator[Iterator[Windows]]:
     """The windows of each group, decoded ahead of those who look at them; each group must be taken to its end."""
-    ahead = prefetch((item for group in groups for item in _marked(inference_batches(group, source, batch_size))), depth=1)
+    ahead = prefetch((item for group in groups for item in with_last(inference_batches(group, source, batch_size))), depth=1)
 
     def batches() -> Iterator[Windows]:
         for (inputs, masks, windows), last in ahead:
@@ -165,11 +176,3 @@ def _decoded(groups: Groups, source: Source, compute: Compute, batch_size: int, 
         for _ in groups:
             yield batches()
 
-
-def _marked(items: Iterator[T]) -> Iterator[tuple[T, bool]]:
-    """Each item, and whether it is the last."""
-    ahead = next(items)
-    for item in items:
-        yield ahead, False
-        ahead = item
-    yield ahead, True

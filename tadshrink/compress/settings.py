@@ -29,9 +29,10 @@ class AlignSettings(TrainSettings):
     """Training settings of one alignment (Progressive Block Drop, Cross-Depth Alignment), and what is specific to it."""
 
     epochs: int = setting(3, "Passes over the training split.", PANEL, ge=0)
-    early_epochs: int | None = setting(None, "The same after the first half of the drops of a run. Default: --epochs.", PANEL, ge=0)
-    subset: float = setting(1.0, "Share of the training windows that each epoch draws; in a run, after the first half of its drops.", PANEL,
-                            gt=0, le=1)
+    early_epochs: int | None = setting(None, "Passes after each of the first half of a run's drops. Default: --epochs.", PANEL, ge=0)
+    subset: float = setting(
+        1.0, "Share of the training windows that each epoch draws; in a run, after each of the first half of its drops only.", PANEL,
+        gt=0, le=1)
     fixed_windows: bool | None = setting(None, "Draw the same windows in every epoch, in another order. Default: without --augment.", PANEL)
     teacher: Literal["static", "previous"] = setting("static", "The uncompressed model, or the model before this drop.", PANEL)
 
@@ -51,7 +52,8 @@ class AlignSettings(TrainSettings):
     rank: int | None = setting(None, "Rank of the updates. Default: a quarter of the backbone's width.", LORA, gt=0)
     alpha: float | None = setting(None, "The updates count alpha / rank times. Default: the rank.", LORA, gt=0)
     lora_targets: Layers = setting(("qkv", "proj"), "Layers of a block that get updates: qkv, proj, fc1, fc2.", LORA)
-    lora_init: Literal["gaussian", "kaiming", "pissa", "olora", "orthogonal"] = setting("gaussian", "How the updates start (peft).", LORA)
+    lora_init: Literal["gaussian", "published", "kaiming", "pissa", "olora", "orthogonal"] = setting(
+        "gaussian", "How the updates start: as in peft, or published (wider by the square root of the rank).", LORA)
     dora: bool = setting(False, "Train the length of each output's weights apart from their direction (DoRA).", LORA)
     rslora: bool = setting(False, "The updates count alpha / sqrt(rank) times (rsLoRA).", LORA)
     lora_blocks: Literal["all", "after-cut"] = setting(
@@ -63,7 +65,8 @@ class AlignSettings(TrainSettings):
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "Number format of matrix products.", THRIFT)
     checkpointing: bool = setting(False, "Keep only the blocks' outputs, and compute the rest again when it is needed.", THRIFT)
-    teacher_memory: float = setting(1.0, "GB for teacher outputs; of windows that come again (--fixed-windows) they are kept.", THRIFT, ge=0)
+    teacher_memory: float = setting(
+        1.0, "GB, in each process, for teacher outputs; of windows that come again (--fixed-windows) they are kept.", THRIFT, ge=0)
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> AlignSettings:
@@ -75,6 +78,11 @@ class AlignSettings(TrainSettings):
     def repeats(self) -> bool:
         """Whether every epoch has the windows of the first one."""
         return not self.augment if self.fixed_windows is None else self.fixed_windows
+
+    @property
+    def varies(self) -> bool:
+        """Whether early drops are followed by less training than late ones."""
+        return self.subset < 1 or self.early_epochs is not None
 
     def for_drop(self, number: int, total: int) -> AlignSettings:
         """Settings after drop ``number`` (from 1) of ``total``: early ones may train shorter and on less, later ones train on all."""

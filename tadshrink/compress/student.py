@@ -7,6 +7,7 @@ from typing import Any
 from tadshrink.compress.lora import add_lora, before, heal_parameters
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.trace import ENTRY
+from tadshrink.distributed import world
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import gone, split_unit
@@ -22,15 +23,11 @@ def make_student(detector: Detector, settings: AlignSettings, first: int | None 
 
     Returns:
         rank, alpha and targets of the updates as in a checkpoint, without the updates; ``None`` without LoRA.
-
-    Raises:
-        UserError: a rank that the layers or the start of the updates do not take.
     """
     detector.requires_grad_(False)
     lora = None
     if settings.heal == "lora":
-        rank = settings.rank or max(1, detector.config.compute_width // 4)
-        _check_rank(rank, detector, settings)
+        rank = _rank(detector, settings)
         alpha = (settings.alpha or float(rank)) * (rank**0.5 if settings.rslora else 1.0)
         targets = [end for layer in settings.lora_targets for end in detector.body.layers[layer]]
         add_lora(detector, rank, alpha, targets, settings.seed, settings.lora_init, settings.dora, first or 0)
@@ -41,11 +38,39 @@ def make_student(detector: Detector, settings: AlignSettings, first: int | None 
     return lora
 
 
-def _check_rank(rank: int, detector: Detector, settings: AlignSettings) -> None:
-    if rank > (width := detector.config.compute_width):
+def _rank(detector: Detector, settings: AlignSettings) -> int:
+    return settings.rank or max(1, detector.config.compute_width // 4)
+
+
+def check_settings(detector: Detector, settings: AlignSettings) -> None:
+    """Find out before any work that a detector cannot be aligned so.
+
+    Raises:
+        UserError: a rank that the layers or the start of the updates do not take, a batch that the processes cannot share, or a
+            distillation that is 0 for this model.
+    """
+    rank, width, size = _rank(detector, settings), detector.config.compute_width, world().size
+    if settings.heal == "lora" and rank > width:
         raise UserError(f"LoRA of rank {rank} for layers that are {width} wide", fix="Give a smaller --rank")
-    if settings.lora_init == "orthogonal" and rank % 2:
+    if settings.heal == "lora" and settings.lora_init == "orthogonal" and rank % 2:
         raise UserError(f"updates of rank {rank} cannot start orthogonal", fix="Give an even --rank, or another --lora-init")
+    if settings.heal != "none" and settings.batch_size % size:
+        raise UserError(f"{size} processes cannot share batches of {settings.batch_size} windows evenly",
+                        fix="Give a --batch-size that is a multiple of the number of processes")
+    if settings.cls_kd_weight and settings.cls_kd != "binary" and len(detector.config.classes) == 1:
+        raise UserError(f"class distillation by {settings.cls_kd} is always 0 for a model of one class", fix="Give --cls-kd binary")
+
+
+def described(detector: Detector, settings: AlignSettings) -> str:
+    """What is trained and how, in words."""
+    if settings.heal == "full":
+        return "all weights are trained"
+    if settings.heal == "none":
+        return "nothing is trained" + ("" if settings.init != "none" else ", and there is no head start: the weights stay as they are")
+    rank = _rank(detector, settings)
+    why = "asked for" if settings.rank else "a quarter of the width"
+    variants = "".join(f", {name}" for name in ("dora", "rslora") if getattr(settings, name))
+    return f"LoRA of rank {rank} ({why}) in {', '.join(settings.lora_targets)}, start {settings.lora_init}{variants}"
 
 
 def first_trained(detector: Detector, settings: AlignSettings, changed: list[int]) -> int | None:

@@ -56,7 +56,7 @@ def plan_drops(target: Target, report: MacsReport, at_least: bool, kind: str = "
         kind: of units; one of them always stays.
 
     Raises:
-        UserError: more than the detector has, or less than one.
+        UserError: more than can be removed, or less than one unit.
     """
     there, noun = len(report.costs(kind)), NOUNS[kind]
     most = there - 1
@@ -72,6 +72,9 @@ def plan_drops(target: Target, report: MacsReport, at_least: bool, kind: str = "
     how = "the fewest that remove at least" if at_least else "the closest to"
     more = f"; one {NOUN[kind]} more would remove {plan.one_more:.1%}" if plan.one_more is not None else ""
     reason = f"{plan.count} of {there} {noun} remove {plan.fraction_removed:.1%} of the MACs, {how} {target.text}{more}"
+    if plan.one_more is None and target.value / 100 > plan.fraction_removed * (1 + 0.5 / most):
+        raise UserError(f"{target.text} of the MACs cannot be removed: without all but one of the {noun} it is {plan.fraction_removed:.1%}",
+                        fix="Lower --target")
     if plan.count == 0:
         raise UserError(f"{target.text} is less than half of one {NOUN[kind]}: nothing would be dropped",
                         fix="Raise --target, or use --at-least")

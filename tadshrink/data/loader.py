@@ -130,6 +130,16 @@ def grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield group
 
 
+def with_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
+    """Each item, and whether it is the last."""
+    there = iter(items)
+    for ahead in there:
+        for item in there:
+            yield ahead, False
+            ahead = item
+        yield ahead, True
+
+
 def prefetch(items: Iterable[Item], depth: int = 3) -> Iterator[Item]:
     """Produce ``items`` in a thread, up to ``depth`` ahead; an error there is raised here.
 

@@ -11,7 +11,7 @@ from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignmentLosses
 from tadshrink.compress.initialise import head_start
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.compress.student import first_trained, make_student
+from tadshrink.compress.student import check_settings, described, first_trained, make_student
 from tadshrink.compress.teacher import Lesson
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
@@ -62,11 +62,15 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: Datas
     check_splits(data, ["train"])
     start(student.compute.device)
     detector, compute = student.detector, with_dtype(student.compute, settings.dtype)
+    check_settings(detector, settings)
+    reporter.note(described(detector, settings))
     if compute != student.compute:
         reporter.note(compute.reason)
     training = TrainingSet(data, "train", source)
     arguments = {**dataset.arguments(), **settings.model_dump(mode="json"), "teacher": teacher.checksum}
-    fingerprint = {"command": "align", "student": student.checksum, **arguments, "data": data_state(data), "processes": world().size}
+    model = student.checkpoint
+    fingerprint = {"command": "align", "student": student.checksum, "architecture": model.architecture, "dropped": model.dropped, **arguments,
+                   "data": data_state(data), "processes": world().size, "device": f"{compute.device.type} {compute.dtype_name}"}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     first = first_trained(detector, settings, _correct(detector, teacher.detector, training, settings, compute, reporter))
     lora = make_student(detector, settings, first)
@@ -111,11 +115,15 @@ def _heal(student: Detector, teacher: Detector, training: TrainingSet, settings:
 
 
 def _check_pair(student: Opened, teacher: Opened) -> None:
-    if student.checkpoint.lora:
-        raise UserError("its LoRA is not merged yet", where=student.path, fix="Run tadshrink merge first")
+    for side in (student, teacher):
+        if side.checkpoint.lora:
+            raise UserError("its LoRA is not merged yet", where=side.path, fix="Run tadshrink merge first")
     ours, theirs = student.detector, teacher.detector
-    if missing := sorted(set(ours.blocks.indices) - set(theirs.blocks.indices)):
-        raise UserError(f"the teacher lacks block {', '.join(map(str, missing))} of the student", where=teacher.path,
+    left = theirs.blocks.left
+    missing = [index if index not in left else f"{index}.{half}" for index, halves in ours.blocks.left.items()
+               for half in halves if half not in left.get(index, ())]
+    if missing:
+        raise UserError(f"the teacher lacks block {', '.join(map(str, dict.fromkeys(missing)))} of the student", where=teacher.path,
                         fix="Give the uncompressed model as --teacher")
     if ours.config != theirs.config:
         raise UserError("the teacher's architecture or classes differ from the student's", where=teacher.path,

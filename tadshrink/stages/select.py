@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.candidates import Ranking, kendall_tau
 from tadshrink.compress.journal import Journal
-from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.select_settings import NEED_ACTIONS, SelectOptions
 from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.sources import Source, open_source
@@ -18,7 +19,7 @@ from tadshrink.errors import UserError
 from tadshrink.files import UNFINISHED, check_output
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
-from tadshrink.stages.inputs import check_files, data_state
+from tadshrink.stages.inputs import check_files, check_splits, data_state
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source:
 
     Every process that torchrun started calls this. The first one writes.
     """
+    if any(metric in NEED_ACTIONS for metric in (options.metric, *options.compare)):
+        check_splits(data, [split])
+
     def rank(options: SelectOptions, journal: Journal) -> Ranking:
         return rank_units(opened.detector, data, split, options, source, opened.compute, journal, reporter)
 
@@ -82,11 +86,14 @@ def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source:
     journals = [Journal(output.with_name(f"{output.name}.{run.metric}{UNFINISHED}"), fixed | run.model_dump(exclude={"compare"}))
                 for run in runs]
     ranking, *others = (rank(run, journal) for run, journal in zip(runs, journals, strict=True))
+    if (ties := ranking.ties) > 1:
+        reporter.note(f"{ties} candidates share the best score: the first of them in the model goes first")
     ranked = replace(opened.checkpoint, ranking=ranking.to_json())
     arguments = {**dataset.arguments(), "split": split, **options.model_dump(mode="json")}
     metrics = {"best": ranking.candidates[0].block}
     written = only_first(lambda: save_stage(output, ranked, "select", arguments, opened.checksum, metrics))
     if world().rank == 0:
-        for journal in journals:
-            journal.remove()
+        # Those of other metrics, too, which an earlier call may have left.
+        for left in output.parent.glob(f"{glob.escape(output.name)}.*{UNFINISHED}"):
+            left.unlink()
     return Selected(written.output, written.checksum, ranking, others)

@@ -35,8 +35,10 @@ class Draws:
 
     def __post_init__(self) -> None:
         if self.batch_size % self.processes.size or self.samples < self.processes.size:
+            few = self.samples < self.processes.size
             raise UserError(f"{self.processes.size} processes cannot share batches of {min(self.batch_size, self.samples)} windows evenly",
-                            fix="Give a --batch-size that is a multiple of the number of processes")
+                            fix="Raise --subset, or start fewer processes" if few else
+                            "Give a --batch-size that is a multiple of the number of processes")
 
     @property
     def samples(self) -> int:

@@ -58,6 +58,8 @@ def fit(task: Task, settings: TrainSettings, compute: Compute, resume: Resume | 
     Raises:
         UserError: the loss or its gradient is no longer finite, or the saved state cannot be read.
     """
+    if settings.accumulate > task.batches_per_epoch:
+        reporter.note(f"an epoch has {task.batches_per_epoch} batches: they make one step, of {settings.accumulate} asked for (--accumulate)")
     run = _Run(task, settings, compute)
     if resume:
         run.restore(resume, reporter)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tadshrink.stages.drop import drop
+
 BASE = ("{base}", "--dataset", "{data}")
 OUT = ("-o", "{out}/new.pth")
 RUN = ("run", *BASE, "--work-dir", "{out}/work")
@@ -53,6 +55,16 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "train rate": (("train", "--dataset", "{data}", "--lr", "0", *OUT), "bad settings: --lr: Input should be greater than 0"),
     "align rate and distillation": ((*ALIGN, "--lr", "-1", "--cls-kd", "cosine"), "bad settings: --lr: "),
     "align without teacher": (("align", "{dropped}", "--dataset", "{data}", *OUT), "Missing option '--teacher'"),
+    "teacher lost half a block": (("align", "{base}", "--teacher", "{in}/half.pth", "--dataset", "{data}", *OUT),
+                                  "the teacher lacks block 3.mlp of"),
+    "teacher not merged": (("align", "{dropped}", "--teacher", "{aligned}", "--dataset", "{data}", *OUT), "its LoRA is not merged yet"),
+    "nothing to compare": ((*ALIGN, "--feature-weight", "0", "--cls-kd-weight", "0", "--reg-kd-weight", "0", "--task-weight", "0"),
+                           "all losses have the weight 0"),
+    "rank of a run": ((*RUN, "--rank", "99"), "LoRA of rank 99 for layers that are 16 wide"),
+    "more than can go": ((*RUN, "--target", "60%"), "60% of the MACs cannot be removed: without all but one of the blocks it is "),
+    "race for all": (("select", *BASE, "--race", "--top", "4", *OUT), "a race for the best 4 of 4 stops none"),
+    "recipe of numbers": ((*RUN, "--recipe", "{in}/numbers.yaml"), "numbers.yaml: bad settings: run.1: "),
+    "split for figures": (("select", *BASE, "--split", "testing", *OUT), "split 'testing' is what models are judged on"),
     "teacher lost a block": (("align", "{base}", "--teacher", "{dropped}", "--dataset", "{data}", *OUT), "the teacher lacks block"),
     "align twice": (("align", "{aligned}", "--teacher", "{base}", "--dataset", "{data}", *OUT), "its LoRA is not merged yet"),
     "merge nothing": (("merge", "{base}", *OUT), "there is no LoRA to merge"),
@@ -85,6 +97,8 @@ def bad(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty.pth").touch()
     (folder / "cut.pth").write_bytes(tiny.checkpoint.read_bytes()[:5000])
     (folder / "recipe.yaml").write_text("run: {colour: red}\nselect: {metric: map, speed: 3}\nalign: {epochs: 1, lr: -1, depth: 2}\n")
+    (folder / "numbers.yaml").write_text("run: {1: 2}\n")
+    drop(tiny.checkpoint, folder / "half.pth", ["3.mlp"])
     (folder / "broken.yaml").write_text("a: [1, 2\nb: }")
     shutil.copy(tiny.video(), folder)
     good = yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder)}
@@ -143,3 +157,11 @@ def test_changed_settings_of_a_run(tiny, tmp_path: Path, tadshrink: Callable[...
     accepted = tadshrink(*arguments, "--target", 2, "--fresh", "--json")
     assert accepted.code == 0
     assert len(json.loads(accepted.out)["steps"]) == 2
+
+
+@pytest.mark.parametrize("teacher", ["static", "previous"])
+def test_the_teacher_of_a_run_is_a_choice_and_no_file(tiny, tmp_path: Path, tadshrink: Callable[..., Any], teacher: str) -> None:
+    outcome = tadshrink("run", tiny.checkpoint, "--dataset", tiny.yaml, "--teacher", teacher, "--target", 1, "--metric", "random",
+                        "--epochs", 0, "--tolerance", 100, "--latency-runs", 1, "--work-dir", tmp_path / "w")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((tmp_path / "w" / "run.json").read_text())["settings"]["align"]["teacher"] == teacher

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from tadshrink.compress.alignment import AlignmentLosses
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.compress.student import first_trained, make_student
+from tadshrink.compress.student import check_settings, first_trained, make_student
 from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import open_source
@@ -244,7 +244,15 @@ def test_full_fine_tuning_trains_all_weights_that_count_and_none_trains_nothing(
 @pytest.mark.parametrize("settings", [{"rank": 17}, {"rank": 3, "lora_init": "orthogonal"}])
 def test_a_rank_that_cannot_be_is_refused(tiny, settings: dict) -> None:
     with pytest.raises(UserError, match="--rank"):
-        make_student(detector(tiny), AlignSettings(**settings))
+        check_settings(detector(tiny), AlignSettings(**settings))
+
+
+def test_a_distillation_that_is_always_0_is_refused(tiny) -> None:
+    single = Detector(tiny.config.model_copy(update={"classes": ("action",)}))
+    check_settings(single, AlignSettings())
+    check_settings(single, AlignSettings(cls_kd="softmax", cls_kd_weight=0))
+    with pytest.raises(UserError, match=r"always 0 for a model of one class\. Give --cls-kd binary"):
+        check_settings(single, AlignSettings(cls_kd="softmax"))
 
 
 @pytest.mark.parametrize(("changed", "dropped", "want"), [([], (2,), 2), ([1], (2,), 1), ([], ("1.mlp", 3), 1), ([], (), 0)])
@@ -265,3 +273,19 @@ def test_the_published_class_distillation_can_be_chosen(tiny, batch: Batch) -> N
 def test_settings_refuse_nonsense(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AlignSettings(**wrong)
+
+
+def test_losses_without_a_block_to_compare_are_left_out_and_named(tiny, batch: Batch) -> None:
+    teacher = detector(tiny)
+    student = detector(tiny)
+    for block in range(4):
+        student.blocks.drop(f"{block}.mlp")
+    losses = AlignmentLosses(student, teacher, AlignSettings(mid_weight=1.0, mid_relation_weight=1.0))
+    assert list(taught(losses, batch)) == NAMES
+    assert "left out, as there is no block to compare: mid_weight, mid_relation_weight" in losses.described()
+    alone = AlignSettings(mid_weight=1.0, feature_weight=0.0, cls_kd_weight=0.0, reg_kd_weight=0.0, task_weight=0.0)
+    with pytest.raises(UserError, match="of the losses asked for none is left"):
+        AlignmentLosses(student, teacher, alone)
+    with pytest.raises(UserError, match="none is left"):
+        # A cut after the last block: none of those that are trained is compared.
+        AlignmentLosses(detector(tiny), teacher, alone.model_copy(update={"mid_weight": 0.0, "feature_weight": 1.0}), first=4)

@@ -66,7 +66,25 @@ def test_the_stream_after_the_gap_comes_closer_on_windows_not_seen(name: str, ki
     before = error(student, teacher, unseen, 1, 2)
     assert head_start(student, teacher, kind, batches(config), CPU, reporter) == [1]
     assert error(student, teacher, unseen, 1, 2) < (0.98 if kind == "rescale" else 0.8) * before
-    assert "in block 1): the squared error after block 2, on windows not fitted on, falls from" in reporter.notes[0]
+    said = f"head start ({kind}, in block 1, fitted on 24 windows): the squared error after block 2, on 8 windows not fitted on, falls from"
+    assert said in reporter.notes[0]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "fitted on 4 windows): the squared error after block 2, on the windows fitted on, as"),
+                                             (2, "fitted on 4 windows): the squared error after block 2, on 4 windows not fitted on,"),
+                                             (3, "fitted on 8 windows): the squared error after block 2, on 4 windows not fitted on,")])
+def test_of_few_batches_the_last_is_kept_out(count: int, said: str, interrupt) -> None:
+    student, teacher = pair(VIDEO, (2,))
+    reporter = interrupt()
+    head_start(student, teacher, "linear", batches(VIDEO, count), CPU, reporter)
+    assert said in reporter.notes[0]
+
+
+def test_without_a_gap_nothing_is_changed(interrupt) -> None:
+    student, teacher = pair(VIDEO, ())
+    reporter = interrupt()
+    assert head_start(student, teacher, "linear", batches(VIDEO), CPU, reporter) == []
+    assert "lacks nothing" in reporter.notes[0]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -156,3 +156,12 @@ def test_masked_mean_ignores_what_is_masked_in_value_and_gradient() -> None:
     mean = masked_mean(values, torch.tensor([True, True, False]))
     assert mean.item() == 2
     assert torch.autograd.grad(mean, values)[0].tolist() == [0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_relations_are_compared_in_float32_under_autocast(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = ({0: 24 * torch.randn(2, 64, 384, generator=generator)} for _ in range(2))
+    plain = feature_loss(ours, theirs, "relation")
+    with torch.autocast("cpu", dtype=dtype):
+        assert feature_loss(ours, theirs, "relation").item() == plain.item()

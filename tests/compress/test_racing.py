@@ -90,7 +90,7 @@ def race(numbers: np.ndarray, seed: int, top: int = 1) -> Outcome:
         selection._take(judge.found(selection._alive(), range(video, video + 1)))
         if selection._over():
             break
-    ranking = selection.ranking(SelectOptions(metric="loss", race=True, top=top), 0.0)
+    ranking = selection.ranking(SelectOptions(metric="loss", race=True, top=top))
     return Outcome(ranking.candidates[0].units, looks, {item.units: item.stopped for item in ranking.candidates})
 
 

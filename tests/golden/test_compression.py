@@ -19,7 +19,7 @@ from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings
 from tadshrink.compress.candidates import Key, Ranking
-from tadshrink.compress.journal import Found, Journal
+from tadshrink.compress.journal import Entry, Found, Journal
 from tadshrink.compress.lora import heal_parameters
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.selection import rank_units
@@ -35,6 +35,7 @@ from tadshrink.evaluation.inference import ground_truth
 from tadshrink.evaluation.mean_ap import MapResult, mean_average_precision
 from tadshrink.models.config import SamplingConfig
 from tadshrink.models.detector import Detector
+from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.merge import merge
 from tests.golden import compact, shared
 from tests.golden.cases import KINDS, Models
@@ -198,11 +199,11 @@ class Noted(Journal):
     def __init__(self) -> None:
         self.found: list[Found] = []
 
-    def read(self) -> list[Found]:
+    def read(self, reporter: Reporter = SILENT) -> list[Entry]:
         return []
 
-    def add(self, found: Found) -> None:
-        self.found.append(found)
+    def add(self, entry: Entry) -> None:
+        self.found.append(entry.found)
 
     def detections(self, key: Key) -> dict[str, Detections]:
         return {video: Detections(rows[:, :2], rows[:, 2], rows[:, 3]) for found in self.found for video, rows in found[key].items()}

@@ -49,10 +49,12 @@ def test_processes_share_each_batch(size: int) -> None:
         assert {len(share) for share in shares} == {8 // size}
 
 
-@pytest.mark.parametrize(("count", "batch_size", "size"), [(20, 3, 2), (1, 2, 2), (20, 2, 4)])
+@pytest.mark.parametrize(("count", "batch_size", "size"), [(20, 3, 2), (20, 2, 4)])
 def test_processes_that_cannot_share_evenly_are_refused(count: int, batch_size: int, size: int) -> None:
     with pytest.raises(UserError, match=rf"{size} processes cannot share batches of \d windows evenly\. Give a --batch-size that"):
         some(count, batch_size, processes=World(0, size))
+    with pytest.raises(UserError, match=r"2 processes cannot share batches of 1 windows evenly\. Raise --subset, or start fewer"):
+        some(1, 2, processes=World(0, 2))
 
 
 def test_fixed_windows_are_the_same_in_another_order(tiny) -> None:
