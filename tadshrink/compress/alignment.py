@@ -35,6 +35,8 @@ class AlignmentLosses:
 
     def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings, first: int | None = None, memory: int = 0) -> None:
         self.student, self.settings, self.first = student, settings, first
+        for index in student.blocks.indices:
+            student.blocks[index].thrifty = settings.checkpointing == "mlp"
         self.shared = last_shared(student, teacher, first)
         self.weights = self._weights()
         self.teacher = Teacher(teacher, self._wanted(), memory)
@@ -111,7 +113,7 @@ class AlignmentLosses:
         tokens = self._start(lesson)
         student.train()
         tokens = run_traced(student, tokens, lesson.masks, trace, self.first or 0, mids=self._wants("mid", "mid_relation"),
-                            checkpointing=self.settings.checkpointing)
+                            checkpointing=self.settings.checkpointing == "blocks")
         return trace, student.finish(student.pool(tokens, lesson.masks), lesson.masks)
 
     def _start(self, lesson: Lesson) -> Tensor:

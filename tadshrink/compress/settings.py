@@ -64,7 +64,9 @@ class AlignSettings(TrainSettings):
     init_windows: int = setting(256, "Training windows that it is fitted on.", START, gt=0)
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "Number format of matrix products.", THRIFT)
-    checkpointing: bool = setting(False, "Keep only the blocks' outputs, and compute the rest again when it is needed.", THRIFT)
+    checkpointing: Literal["none", "mlp", "blocks"] = setting(
+        "none", "What is not kept for the backward pass, but computed again: the wide part of every MLP, or all between the blocks' outputs.",
+        THRIFT)
     teacher_memory: float = setting(
         1.0, "GB, in each process, for teacher outputs; of windows that come again (--fixed-windows) they are kept.", THRIFT, ge=0)
 

@@ -125,4 +125,4 @@ class TransformerBlock(HalvedBlock):
         return self._shortcut(x) * mask + self.drop_path_attn(self.attn(self.ln1(x), mask))
 
     def mlp_half(self, x: Tensor, mask: Tensor) -> Tensor:
-        return x + self.drop_path_mlp(self.mlp(self.ln2(x)) * mask)
+        return x + self.drop_path_mlp(self.branch(self.ln2, lambda y: self.mlp[1](self.mlp[0](y)), self.mlp[3], x) * mask)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tadshrink.models.units import HALVES, Left, Unit, split_unit, without
 
@@ -15,11 +17,22 @@ class HalvedBlock(nn.Module):
 
     #: The modules that make up each half; the first of them is never an ``nn.Identity`` while the half is there.
     parts: ClassVar[dict[str, tuple[str, ...]]]
+    #: Whether what the MLP widens the tokens to is computed again in the backward pass, instead of being kept for it.
+    thrifty = False
 
     @property
     def halves(self) -> tuple[str, ...]:
         """The halves that are left."""
         return tuple(half for half in HALVES if not isinstance(getattr(self, self.parts[half][0]), nn.Identity))
+
+    def branch(self, norm: nn.Module, widen: Callable[[Tensor], Tensor], narrow: nn.Module, tokens: Tensor) -> Tensor:
+        """What the MLP adds to the tokens. If ``narrow`` is not trained, nothing that is as wide as its input is kept when thrifty."""
+        def wide(tokens: Tensor) -> Tensor:
+            return widen(norm(tokens))
+
+        if self.thrifty and torch.is_grad_enabled():
+            return narrow(checkpoint(wide, tokens, use_reentrant=False, preserve_rng_state=False))
+        return narrow(wide(tokens))
 
     def drop_half(self, half: str) -> None:
         """Remove a branch and free its weights."""

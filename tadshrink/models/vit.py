@@ -102,10 +102,6 @@ class FeedForward(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Sequential(nn.Linear(width, hidden), nn.GELU()), nn.Linear(hidden, width))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[n, N, D] -> [n, N, D]."""
-        return self.layers(tokens)
-
 
 class Block(HalvedBlock):
     """Pre-norm transformer block with stochastic depth on both branches, and a temporal adapter at its end if it has one.
@@ -129,7 +125,8 @@ class Block(HalvedBlock):
         return tokens + stochastic_depth(self.attn(self.norm1(tokens)), self.drop_path, self.training)
 
     def mlp_half(self, tokens: Tensor, batch: int) -> Tensor:
-        return tokens + stochastic_depth(self.mlp(self.norm2(tokens)), self.drop_path, self.training)
+        branch = self.branch(self.norm2, *self.mlp.layers, tokens)
+        return tokens + stochastic_depth(branch, self.drop_path, self.training)
 
     def end(self, tokens: Tensor, batch: int) -> Tensor:
         return self.adapter(tokens, batch) if hasattr(self, "adapter") else tokens

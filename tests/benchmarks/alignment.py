@@ -26,14 +26,16 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RESULTS = Path(__file__).parent / "results"
-#: What is compared: settings of the alignment. The first one is what the others are measured against.
+#: What is compared: settings of the alignment ("again": computed again in the backward pass). The first is the measure of the others.
 VARIANTS: dict[str, dict[str, Any]] = {
     "full fine-tuning": {"heal": "full"},
-    "full fine-tuning, checkpointing": {"heal": "full", "checkpointing": True},
+    "full fine-tuning, blocks again": {"heal": "full", "checkpointing": "blocks"},
     "LoRA": {},
-    "LoRA, checkpointing": {"checkpointing": True},
+    "LoRA, MLP again": {"checkpointing": "mlp"},
+    "LoRA, blocks again": {"checkpointing": "blocks"},
     "LoRA after the cut": {"lora_blocks": "after-cut"},
-    "LoRA after the cut, checkpointing": {"lora_blocks": "after-cut", "checkpointing": True},
+    "LoRA after the cut, MLP again": {"lora_blocks": "after-cut", "checkpointing": "mlp"},
+    "LoRA after the cut, blocks again": {"lora_blocks": "after-cut", "checkpointing": "blocks"},
 }
 
 

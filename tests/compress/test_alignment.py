@@ -154,7 +154,7 @@ def test_without_distillation_the_teacher_does_nothing(tiny, batch: Batch, monke
     assert list(taught(losses, batch)) == ["cls", "reg"]
 
 
-@pytest.mark.parametrize("settings", [{}, {"checkpointing": True}, {"mid_weight": 1.0, "feature_weight": 0.0}])
+@pytest.mark.parametrize("settings", [{}, {"checkpointing": "blocks"}, {"mid_weight": 1.0, "feature_weight": 0.0}])
 @pytest.mark.parametrize("heal", ["lora", "full"])
 def test_what_is_before_the_cut_is_shared_and_gives_the_same_losses_and_gradients(tiny, batch: Batch, settings: dict, heal: str) -> None:
     def gradients(share: bool) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
@@ -218,8 +218,9 @@ def test_nothing_random_happens_before_the_cut(tiny, batch: Batch) -> None:
     assert torch.equal(losses._start(losses.lesson(batch)), losses._start(losses.lesson(batch)))
 
 
-def test_checkpointing_gives_the_same_gradients(tiny, batch: Batch) -> None:
-    def gradients(checkpointing: bool) -> dict[str, torch.Tensor]:
+@pytest.mark.parametrize("kind", ["mlp", "blocks"])
+def test_checkpointing_gives_the_same_gradients(tiny, batch: Batch, kind: str) -> None:
+    def gradients(checkpointing: str) -> dict[str, torch.Tensor]:
         student = detector(tiny, (1,), drop_path=0.3)
         settings = AlignSettings(checkpointing=checkpointing, mid_weight=1.0)
         make_student(student, settings)
@@ -227,9 +228,26 @@ def test_checkpointing_gives_the_same_gradients(tiny, batch: Batch) -> None:
         torch.stack(list(taught(AlignmentLosses(student, detector(tiny), settings), batch).values())).sum().backward()
         return {name: value.grad for name, value in student.named_parameters() if value.grad is not None}
 
-    plain, again = gradients(False), gradients(True)
+    plain, again = gradients("none"), gradients(kind)
     assert plain.keys() == again.keys()
     assert all(torch.equal(value, again[name]) for name, value in plain.items())
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("none", {16, 64}), ("mlp", {16})])
+def test_what_the_mlp_widens_is_kept_for_the_backward_pass_only_if_not_thrifty(tiny, kind: str, kept: set[int]) -> None:
+    student, settings = detector(tiny), AlignSettings(checkpointing=kind)
+    make_student(student, settings)
+    AlignmentLosses(student, detector(tiny), settings)
+    widths = set()
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        # Tokens have three axes.
+        widths.update(value.shape[-1:] if value.dim() == 3 else ())
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        student.blocks[0].mlp_half(torch.randn(2, 8, 16, requires_grad=True), 1)
+    assert widths - {1} == kept
 
 
 def test_full_fine_tuning_trains_all_weights_that_count_and_none_trains_nothing(tiny) -> None:

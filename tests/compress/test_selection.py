@@ -144,7 +144,7 @@ def test_cosine_is_between_what_goes_in_and_what_comes_out(tiny, source: Source,
     states, tokens = [], detector.embed(inputs, torch.ones(len(inputs), 16, dtype=torch.bool))
     for block in detector.blocks:
         middle = tokens + block.attn(block.norm1(tokens))
-        after = middle + block.mlp(block.norm2(middle))
+        after = middle + block.mlp.layers(block.norm2(middle))
         states.append((tokens, middle, after))
         tokens = after
     begin, end = {"block": (0, 2), "attention": (0, 1), "mlp": (1, 2)}[unit]

@@ -24,7 +24,7 @@ def test_recipes_of_the_published_settings(name: str) -> None:
     assert settings.target == target
     assert {key: getattr(settings.align, key) for key in wanted} == wanted
     align = settings.align
-    assert (align.alpha, align.temperature, align.weight_decay, align.checkpointing) == (None, 3.5, 0.05, True)
+    assert (align.alpha, align.temperature, align.weight_decay, align.checkpointing) == (None, 3.5, 0.05, "blocks")
     assert (align.mid_weight, align.relation_weight, align.feature_weight) == (0, 0, 1)
 
 
