@@ -42,6 +42,8 @@ def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str]
     """
     from peft import LoraConfig, inject_adapter_in_model
 
+    from tadshrink.compress.fused_lora import fuse
+
     # By their full names, as peft would take the ends for those of any block.
     layers = [name for name, _ in detector.blocks.named_modules() if name.endswith(_ends(targets)) and int(name.split(".")[0]) >= first]
     detector.requires_grad_(False)
@@ -54,6 +56,8 @@ def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str]
         inject_adapter_in_model(config, detector.blocks)
     if init == "published":
         _widen(detector, rank)
+    if not dora:
+        fuse(detector.blocks)
 
 
 @torch.no_grad()
