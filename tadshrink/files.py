@@ -42,12 +42,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
         # The new content stands already: a file system that cannot sync folders is no reason to fail.
         with suppress(OSError):
-            _sync(target.parent)
+            sync(target.parent)
     except OSError as error:
         raise UserError(f"cannot write ({error.strerror or error})", where=target,
                         fix="Check the path and the space left") from error
@@ -133,7 +133,7 @@ def read_with(path: Path, read: Callable[[Path], T]) -> T:
                         fix="Check the path and its permissions") from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -21,7 +21,7 @@ from tadshrink.files import copy_file, write_json
 from tadshrink.models.units import Unit, units
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import count_macs, parameters
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.run_inputs import RunInputs, open_inputs
 from tadshrink.run_settings import RunSettings

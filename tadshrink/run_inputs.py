@@ -16,7 +16,7 @@ from tadshrink.data.synthetic import make_synthetic
 from tadshrink.distributed import only_first, start
 from tadshrink.errors import UserError
 from tadshrink.profiling.macs import MacsReport, count_macs
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import Reporter
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice, Opened, fitted, open_detector

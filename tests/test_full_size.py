@@ -16,7 +16,7 @@ from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.models.config import BackboneConfig, DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector
 from tadshrink.profiling.macs import count_macs, parameters
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 
 SIZES = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16)}
 #: preset -> backbone (width, depth, heads) or channels of features, width of the head, classes, adapters.

@@ -17,14 +17,17 @@ SHOWN = 10
 
 
 def command(
-    checkpoint: options.Checkpoint,
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files, or .npy files of features.", show_default=False)],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT_OR_ONNX", help="Checkpoint (.pth), or an .onnx file of `tadshrink export`.",
+                                               show_default=False)],
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files, or files of features (.npy, .npz, .h5, .pt).",
+                                                 show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="ActivityNet-style JSON to write.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Timeline picture (.png) to write.", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="Most detections per video.")] = 100,
     score_threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out detections below this score.")] = 0.1,
-    fps: Annotated[float | None, typer.Option(min=0.01, help="Frames per second of the videos that .npy files come from.",
-                                              show_default=False)] = None,
+    fps: Annotated[float | None, typer.Option(min=0.01, help="Frames per second of the videos that features come from; for "
+                                              "videos, those that the model counts in. Default: of its training videos, if it knows them, "
+                                              "else each video's own.", show_default=False)] = None,
     class_scores: options.ClassScores = None,
     device: options.Device = None,
     json: options.Json = False,

@@ -29,7 +29,8 @@ _KINDS = {
 
 
 def command(
-    checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Checkpoint (.pth) to evaluate.", show_default=False)] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Checkpoint (.pth), or .onnx file, to evaluate.",
+                                                       show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Built-in dataset name, or path of a dataset YAML.",
                                                 show_default=False)] = None,
     split: options.Split = "testing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +18,14 @@ from tadshrink.data.features import FeatureSource
 from tadshrink.data.grids import GRIDS
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.video import FrameStore
+from tadshrink.data.video_index import VideoIndex
 from tadshrink.data.windows import Window, window_mask
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
 from tadshrink.reporting import SILENT, Reporter
+
+#: Frame rates that differ by no more than this share count as one, as 29.97 and 30 do.
+SAME_RATE = 0.02
 
 
 class Source(Protocol):
@@ -49,6 +54,7 @@ class VideoSource:
 
     Args:
         augment: how training clips change, a key of :data:`AUGMENTATIONS`.
+        fps: take videos of other frame rates as if they had this one; by default every video is taken in its own frames.
 
     Attributes:
         frames, training: keep what was decoded as inference and as training see it; one store where both see the same.
@@ -56,20 +62,28 @@ class VideoSource:
 
     kept_share = 0.75
 
-    def __init__(self, sampling: SamplingConfig, frames: FrameStore | None = None, augment: str = "light") -> None:
-        self.sampling, self.grid, self.augmentation = sampling, GRIDS[sampling.mode], AUGMENTATIONS[augment]
+    def __init__(self, sampling: SamplingConfig, frames: FrameStore | None = None, augment: str = "light",
+                 fps: float | None = None) -> None:
+        self.sampling, self.grid, self.augmentation, self.fps = sampling, GRIDS[sampling.mode], AUGMENTATIONS[augment], fps
         self.frames = frames or FrameStore(sampling.frame_size)
         margin = self.augmentation.margin
         self.training = self.frames if margin is None else self.frames.uncropped(round(margin * sampling.frame_size))
 
     def timeline(self, video: Video) -> Timeline:
         index = self.frames.index(video.path)
-        cells = self.grid.cells(index.frames, self.sampling)
+        rate, frames = self._counted(index)
+        cells = self.grid.cells(frames, self.sampling)
         if index.declared is not None:
             # Of a file that was cut off, the length in the annotations says nothing.
-            return Timeline(index.duration, index.fps, None, cells)
+            return Timeline(index.duration, rate or index.fps, None, cells)
         duration = index.duration if video.duration is None else video.duration
-        return Timeline(duration, index.frames / duration, index.frames, cells)
+        return Timeline(duration, rate or frames / duration, frames, cells)
+
+    def _counted(self, index: VideoIndex) -> tuple[float | None, int]:
+        """The frame rate in which the video is counted, ``None`` for its own, and how many frames it then has."""
+        if self.fps is None or abs(index.fps / self.fps - 1) <= SAME_RATE:
+            return None, index.frames
+        return self.fps, max(1, round(index.duration * self.fps))
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         return self._clip(self.frames, video, window)[None], torch.from_numpy(window_mask(window, self.sampling))
@@ -79,8 +93,9 @@ class VideoSource:
         return clip[None], torch.from_numpy(window_mask(window, self.sampling))
 
     def _clip(self, store: FrameStore, video: Video, window: Window) -> Tensor:
-        indices = self.grid.frames(window, store.index(video.path).frames, self.sampling)
-        return store.frames(video.path, indices).permute(1, 0, 2, 3)
+        rate, frames = self._counted(store.index(video.path))
+        indices = self.grid.frames(window, frames, self.sampling)
+        return (store.frames(video.path, indices) if rate is None else store.frames(video.path, indices, rate)).permute(1, 0, 2, 3)
 
 
 def open_source(dataset: Dataset, sampling: SamplingConfig, reporter: Reporter = SILENT) -> Source:
@@ -91,8 +106,18 @@ def open_source(dataset: Dataset, sampling: SamplingConfig, reporter: Reporter =
     return FeatureSource(sampling, transposed=config.transposed)
 
 
-def file_source(config: DetectorConfig, path: Path, reporter: Reporter = SILENT) -> Source:
+def common_rate(source: Source, videos: Iterable[Video]) -> float | None:
+    """Frames per second of videos that all have one rate, else ``None``."""
+    rates = [source.timeline(video).fps for video in videos]
+    middle = sorted(rates)[len(rates) // 2] if rates else 0.0
+    return round(middle, 3) if rates and all(abs(rate / middle - 1) <= SAME_RATE for rate in rates) else None
+
+
+def file_source(config: DetectorConfig, path: Path, reporter: Reporter = SILENT, fps: float | None = None) -> Source:
     """A source for one file that belongs to no dataset. It keeps no more than a window, so a long video needs no more memory.
+
+    Args:
+        fps: take a video as if it had so many frames per second; default: what the model was trained at, else the video's own.
 
     Raises:
         UserError: a video where the model takes features, or the reverse, or a way of sampling that there is not.
@@ -105,7 +130,7 @@ def file_source(config: DetectorConfig, path: Path, reporter: Reporter = SILENT)
         raise UserError(f"{kind} cannot be sampled in mode {mode!r}", where=path, fix=f"Modes: {', '.join(MODES[kind])}")
     if isinstance(config.backbone, FeatureConfig):
         return FeatureSource(config.sampling, config.backbone.channels)
-    return VideoSource(config.sampling, FrameStore(config.sampling.frame_size, max_bytes=0, reporter=reporter))
+    return VideoSource(config.sampling, FrameStore(config.sampling.frame_size, max_bytes=0, reporter=reporter), fps=fps or config.sampling.fps)
 
 
 def model_kind(config: DetectorConfig) -> Kind:

@@ -62,11 +62,12 @@ class FrameStore:
         other._indices = self._indices
         return other
 
-    def frames(self, path: Path, indices: np.ndarray) -> torch.Tensor:
+    def frames(self, path: Path, indices: np.ndarray, fps: float | None = None) -> torch.Tensor:
         """Frames of the regular grid ``i / fps``: for each index (clipped to the video) the frame that is shown nearest to it.
 
         Args:
             indices: ascending, repeats allowed, at least one.
+            fps: by default the video's own.
 
         Returns:
             uint8 ``[len(indices), 3, h, w]``, RGB.
@@ -76,7 +77,7 @@ class FrameStore:
         """
         with self._lock:
             index = self.index(path)
-            numbers = index.nearest(np.clip(indices, 0, index.frames - 1) / index.fps).tolist()
+            numbers = index.nearest(np.clip(indices / (fps or index.fps), 0, (index.frames - 1) / index.fps)).tolist()
             held = self.cache.of(path)
             added = {number: self._read(index, number) for number in dict.fromkeys(numbers) if number not in held}
             clip = torch.stack([added[number] if number in added else held[number] for number in numbers])

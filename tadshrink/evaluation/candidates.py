@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tadshrink.evaluation.detections import Detections
 from tadshrink.models.config import PostprocessConfig
+from tadshrink.models.detector import DetectorOutput
 
 #: Segments [N, 2], scores [N, K] and mask [N] of the points that compete for the ``pre_nms_top_k`` places.
 Points = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a detector says about a batch of windows, as numbers that no longer depend on how it computes.
+
+    Attributes:
+        segments: float32 [B, N, 2], (start, end) in grid cells of every point of every level, fine to coarse.
+        scores: float32 [B, N, K], probabilities.
+        valid: bool [B, N], true where the window has frames.
+        lengths: points per level; their sum is N.
+    """
+
+    segments: Tensor
+    scores: Tensor
+    valid: Tensor
+    lengths: tuple[int, ...]
+
+    def levels(self) -> list[Points]:
+        """The three tensors of each level."""
+        parts = (part.split(self.lengths, dim=1) for part in (self.segments, self.scores, self.valid))
+        return list(zip(*parts, strict=True))
+
+
+def scored(output: DetectorOutput) -> Scored:
+    """The same of a detector's own output."""
+    return _scored(output.cls_logits, output.offsets, output.masks, output.strides)
+
+
+def _scored(cls_logits: Sequence[Tensor], offsets: Sequence[Tensor], masks: Sequence[Tensor], strides: Sequence[int]) -> Scored:
+    segments = [_segments(*level) for level in zip(offsets, strides, strict=True)]
+    scores = [level.float().sigmoid() for level in cls_logits]
+    parts = (torch.cat(list(levels), dim=1) for levels in (segments, scores, masks))
+    return Scored(*parts, tuple(level.shape[1] for level in masks))
 
 
 def decode(
@@ -21,13 +57,19 @@ def decode(
     strides: Sequence[int],
     config: PostprocessConfig,
 ) -> list[Detections]:
-    """Candidates of each window of a batch, in grid cells, before NMS.
+    """:func:`choose` from the outputs of the head.
 
     Args:
         cls_logits: per level [B, T_l, K], before the sigmoid.
         offsets: per level [B, T_l, 2], distances to start and end in units of the level's stride, >= 0.
         masks: per level bool [B, T_l], true where the window has frames.
         strides: grid cells per point, per level, fine to coarse.
+    """
+    return choose(_scored(cls_logits, offsets, masks, strides), config)
+
+
+def choose(points: Scored, config: PostprocessConfig) -> list[Detections]:
+    """Candidates of each window of a batch, in grid cells, before NMS.
 
     Returns:
         One per window: point-class pairs above ``score_threshold``, the best ``pre_nms_top_k`` of all levels together (of
@@ -35,12 +77,8 @@ def decode(
         those not longer than ``min_length`` if that is not 0. For K = 1 without ``top_k_per_level``, every valid point in
         order, as class-agnostic proposals.
     """
-    segments = [_segments(*level) for level in zip(offsets, strides, strict=True)]
-    scores = [level.float().sigmoid() for level in cls_logits]
-    levels = list(zip(segments, scores, masks, strict=True))
-    if not config.top_k_per_level:
-        levels = [tuple(torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))]
-    windows = range(len(masks[0]))
+    levels = points.levels() if config.top_k_per_level else [(points.segments, points.scores, points.valid)]
+    windows = range(len(points.valid))
     return [Detections.concatenate([_select(tuple(part[window] for part in level), config) for level in levels]) for window in windows]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,13 +17,41 @@ from tadshrink.device import Compute
 from tadshrink.evaluation.detections import Detections
 from tadshrink.evaluation.fusion import VideoScores
 from tadshrink.evaluation.mean_ap import GroundTruth
-from tadshrink.evaluation.postprocess import merge_videos, window_detections
+from tadshrink.evaluation.postprocess import Output, merge_videos, window_detections
 from tadshrink.models.config import DetectorConfig
-from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.reporting import SILENT, Reporter
 
 #: Bytes of video files from which on it takes seconds to read how long they are.
 MUCH = 1 << 30
+
+
+class Model(Protocol):
+    """What detects in windows: a detector, or one that was exported."""
+
+    config: DetectorConfig
+
+    def eval(self) -> object:
+        """Go into the mode that detects."""
+
+    def __call__(self, inputs: Tensor, masks: Tensor) -> Output:
+        """See :meth:`~tadshrink.models.detector.Detector.forward`."""
+
+
+class Pace:
+    """How much of the videos is done, in seconds of video and per second of time."""
+
+    def __init__(self, source: Source) -> None:
+        self._sampling, self._started = source.sampling, time.perf_counter()
+        self._done: dict[str, float] = {}
+
+    def add(self, windows: Sequence[VideoWindow]) -> str:
+        """Count windows that are done; the pace so far, in words."""
+        for place in windows:
+            end = (place.window.first + place.window.cells) * self._sampling.snippet_stride / place.fps
+            whole = self._sampling.mode == "resize"
+            self._done[place.video] = place.duration if whole else min(end, place.duration)
+        factor = sum(self._done.values()) / max(time.perf_counter() - self._started, 1e-9)
+        return f"{factor:.3g}x real time"
 
 
 class Collector:
@@ -35,7 +65,7 @@ class Collector:
         self.config, self.scores = config, scores
         self._windows: dict[str, list[Detections]] = {}
 
-    def add(self, output: DetectorOutput, windows: Sequence[VideoWindow]) -> None:
+    def add(self, output: Output, windows: Sequence[VideoWindow]) -> None:
         """Decode the outputs of a batch of windows."""
         for detections, window in zip(window_detections(output, windows, self.config, self.scores), windows, strict=True):
             self._windows.setdefault(window.video, []).append(detections)
@@ -75,13 +105,14 @@ def window_batches(videos: Sequence[Video], source: Source, compute: Compute, ba
     """:func:`inference_batches` on the device, with progress."""
     read_lengths(videos, source, name, reporter)
     with reporter.track(name, count_windows(videos, source)) as advance:
+        pace = Pace(source)
         for inputs, masks, windows in inference_batches(videos, source, batch_size):
             yield inputs.to(compute.device), masks.to(compute.device), windows
-            advance(len(windows), windows[-1].video)
+            advance(len(windows), f"{windows[-1].video}, {pace.add(windows)}")
 
 
 @torch.inference_mode()
-def detect_videos(detector: Detector, videos: Sequence[Video], source: Source, compute: Compute, batch_size: int = 8,
+def detect_videos(detector: Model, videos: Sequence[Video], source: Source, compute: Compute, batch_size: int = 8,
                   name: str = "detect", reporter: Reporter = SILENT, scores: VideoScores | None = None) -> dict[str, Detections]:
     """Detections of each video, in seconds, best first. Memory does not grow with the length of the videos.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tadshrink.errors import UserError
-from tadshrink.evaluation.candidates import decode
+from tadshrink.evaluation.candidates import Scored, choose, scored
 from tadshrink.evaluation.detections import Detections
 from tadshrink.evaluation.fusion import VideoScores
 from tadshrink.evaluation.nms import nms_many
@@ -18,6 +18,8 @@ from tadshrink.models.config import DetectorConfig, PostprocessConfig, SamplingC
 from tadshrink.models.detector import DetectorOutput
 
 Floats = NDArray[np.float32]
+#: What a model says about a batch of windows; or candidates in grid cells that have been chosen already, one for each.
+Output = DetectorOutput | Scored | Sequence[Detections]
 
 
 class Place(Protocol):
@@ -34,7 +36,7 @@ class Place(Protocol):
 
 
 def window_detections(
-    output: DetectorOutput, windows: Sequence[Place], config: DetectorConfig, scores: VideoScores | None = None
+    output: Output, windows: Sequence[Place], config: DetectorConfig, scores: VideoScores | None = None
 ) -> list[Detections]:
     """Detections in seconds of each window of a batch, for :func:`merge_videos`.
 
@@ -53,7 +55,7 @@ def window_detections(
     if scores and len(config.classes) != 1:
         raise UserError(f"class scores of videos need a detector of one class (proposals), not {len(config.classes)}", where=scores.where,
                         fix="Leave them out, or give a class-agnostic detector")
-    cells = decode(output.cls_logits, output.offsets, output.masks, output.strides, postprocess)
+    cells = candidates_of(output, postprocess)
     on_grid = postprocess.nms_on == "grid"
     candidates = nms_many(cells, postprocess) if on_grid else cells
     found = [to_seconds(part, place.start_frame, config.sampling, place.fps, place.duration)
@@ -61,6 +63,13 @@ def window_detections(
     if scores:
         found = [scores.fuse(part, place.video, postprocess) for part, place in zip(found, windows, strict=True)]
     return [part.rounded() for part in found] if on_grid and postprocess.rounded else found
+
+
+def candidates_of(output: Output, config: PostprocessConfig) -> Sequence[Detections]:
+    """Candidates of each window in grid cells, before NMS."""
+    if isinstance(output, DetectorOutput):
+        output = scored(output)
+    return choose(output, config) if isinstance(output, Scored) else output
 
 
 def _as_frames(cells: Floats, start_frame: int, sampling: SamplingConfig, fps: float, duration: float) -> Floats:

@@ -25,7 +25,7 @@ class TemporalAdapter(nn.Module):
     def forward(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens [batch * chunks, N, D], the chunks of a clip next to each other -> the same shape."""
         inner = F.gelu(self.down_proj(tokens))
-        series = inner.reshape(batch, len(tokens) // batch * self.steps, -1, inner.shape[-1])
+        series = inner.reshape(batch, tokens.shape[0] // batch * self.steps, -1, inner.shape[-1])
         return tokens + self.up_proj(inner + self.conv(self._over_time(series)).view_as(inner)) * self.gamma
 
     def _over_time(self, series: Tensor) -> Tensor:

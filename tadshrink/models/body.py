@@ -62,10 +62,10 @@ class VideoBody:
         return detector.backbone.tokens(inputs)
 
     def context(self, detector: Detector, masks: Tensor) -> int:
-        return len(masks)
+        return masks.shape[0]
 
     def features(self, detector: Detector, tokens: Tensor, masks: Tensor) -> Tensor:
-        return detector.backbone.pool(tokens, len(masks))
+        return detector.backbone.pool(tokens, masks.shape[0])
 
     def pyramid(self, detector: Detector, features: Tensor, masks: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         return detector.projection(features, masks)

@@ -90,6 +90,8 @@ class SamplingConfig(_Config):
     frame_size: int = 160
     #: Overlap of neighbouring windows in sliding-window inference.
     overlap: float = 0.5
+    #: Frames per second of the videos that the model was trained on, where they had one rate; ``detect`` takes others as if they had it.
+    fps: float | None = None
     #: Where cell 0 lies: frames from the start of the video (or window) to the centre of the first feature.
     offset_frames: float = 0.0
 

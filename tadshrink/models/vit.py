@@ -212,7 +212,7 @@ class Recogniser(nn.Module):
     def pool(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens [B * chunks, N, D] -> features [B, D, window]: mean over space, linear resize in time."""
         config = self.vit.config
-        times = len(tokens) // batch * (config.chunk_frames // config.tubelet)
+        times = tokens.shape[0] // batch * (config.chunk_frames // config.tubelet)
         features = tokens.reshape(batch, times, -1, config.width).mean(2).transpose(1, 2)
         if times == self.window:
             return features

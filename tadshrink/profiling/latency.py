@@ -1,14 +1,12 @@
-"""How long a call takes and how much memory it needs at most."""
+"""How long calls take: one of them, or several in turn."""
 
 from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,14 +14,22 @@ import torch
 
 from tadshrink.reporting import Advance
 
-_SELF = Path("/proc/self")
-
 Run = Callable[[], object]
+
+
+def _nobody(count: int, text: str) -> None:
+    """Told about calls where nobody listens."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per call over ``runs`` calls. ``dtype`` and ``input_shape`` say what of, where the caller told."""
+    """Milliseconds per call over ``runs`` calls, and of what: ``dtype`` and ``input_shape`` where the caller told.
+
+    Attributes:
+        threads: that torch computes with on a CPU.
+        torch_version: of what computed.
+        compiled: whether what ran was made by ``torch.compile``.
+    """
 
     median: float
     p95: float
@@ -32,11 +38,39 @@ class Latency:
     device: str
     dtype: str | None = None
     input_shape: tuple[int, ...] | None = None
+    threads: int = field(default_factory=torch.get_num_threads)
+    torch_version: str = torch.__version__
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, times: Sequence[float], device: torch.device | str, dtype: str | None = None, input_shape: Sequence[int] | None = None,
+           compiled: bool = False) -> Latency:
+        """The statistics of single calls."""
+        shape = None if input_shape is None else tuple(input_shape)
+        return cls(statistics.median(times), _quantile(times, 0.95), min(times), len(times), str(device), dtype, shape, compiled=compiled)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data, without the minimum: it says more about the machine than about the call."""
-        shape = None if self.input_shape is None else list(self.input_shape)
-        return {key: value for key, value in asdict(self).items() if key != "min"} | {"input_shape": shape}
+        """As plain data."""
+        return asdict(self) | {"input_shape": None if self.input_shape is None else list(self.input_shape)}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long one call takes as another: of their medians, and the 5 % and 95 % quantile of it turn by turn."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+        """Milliseconds of both, turn by turn."""
+        ratios = [one / other for one, other in zip(slow, fast, strict=True)]
+        return cls(statistics.median(slow) / statistics.median(fast), _quantile(ratios, 0.05), _quantile(ratios, 0.95))
+
+    def to_json(self) -> dict[str, float]:
+        """As plain data."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -55,14 +89,6 @@ class LatencyPair:
     high: float
 
 
-@dataclass(frozen=True)
-class PeakMemory:
-    """Most bytes in use, and ``measured``: what they are the bytes of."""
-
-    bytes: int
-    measured: str
-
-
 def measure_latency(
     run: Run,
     warmup: int,
@@ -71,19 +97,14 @@ def measure_latency(
     dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
     limit: float = math.inf,
-    advance: Advance = lambda count, text: None,
+    advance: Advance = _nobody,
 ) -> Latency:
     """Time ``runs`` calls after ``warmup`` calls that do not count; CUDA events on a GPU, the wall clock elsewhere.
 
-    Args:
-        limit: seconds; no call begins that would end after them, but one call is always timed.
-        advance: told about every call.
+    ``limit`` and ``advance`` as in :func:`measure_in_turn`.
     """
-    timer, until = _timer(torch.device(device)), time.perf_counter() + limit
-    _calls(timer, run, warmup, until, advance)
-    times = _calls(timer, run, 1, math.inf, advance)
-    times += _calls(timer, run, runs - 1, until, advance, times[0])
-    return _latency(times, device, dtype, input_shape)
+    (times,) = measure_in_turn([run], warmup, runs, device, limit, advance)
+    return Latency.of(times, device, dtype, input_shape)
 
 
 def measure_pair(
@@ -95,48 +116,46 @@ def measure_pair(
     dtype: str | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> LatencyPair:
-    """Time two calls in turn, a b a b ..., so that whatever else the machine does slows both alike.
+    """Two calls by :func:`measure_in_turn`."""
+    times = measure_in_turn([a, b], warmup, runs, device)
+    first, second = (Latency.of(own, device, dtype, input_shape) for own in times)
+    ratio = Ratio.of(*times)
+    return LatencyPair(first, second, ratio.median, ratio.low, ratio.high)
+
+
+def measure_in_turn(runs: Sequence[Run], warmup: int, turns: int, device: torch.device | str, limit: float = math.inf,
+                    advance: Advance = _nobody) -> list[list[float]]:
+    """Time several calls in turn, a b c a b c ..., so that whatever else the machine does slows all alike.
 
     Times of different runs of a program cannot be compared; the ratio within one run can.
+
+    Args:
+        warmup: turns that do not count.
+        limit: seconds; no turn begins that would end after them, but one is always timed.
+        advance: told about every call.
+
+    Returns:
+        Milliseconds of every call, by turn: as many for each of ``runs``.
     """
-    timer = _timer(torch.device(device))
-    for run in (a, b) * warmup:
-        timer(run)
-    turns = [(timer(a), timer(b)) for _ in range(runs)]
-    first, second = (_latency(times, device, dtype, input_shape) for times in zip(*turns, strict=True))
-    ratios = [one / other for one, other in turns]
-    return LatencyPair(first, second, first.median / second.median, _quantile(ratios, 0.05), _quantile(ratios, 0.95))
+    timer, until = _timer(torch.device(device)), time.perf_counter() + limit
+    _turns(timer, runs, warmup, until, advance)
+    done = _turns(timer, runs, 1, math.inf, advance)
+    done += _turns(timer, runs, turns - 1, until, advance, sum(done[0]))
+    return [list(times) for times in zip(*done, strict=True)]
 
 
-def peak_memory(run: Run, device: torch.device | str = "cpu") -> PeakMemory:
-    """Most memory in use at any time during one call.
-
-    On a GPU what torch has allocated there, weights included. On a CPU the resident memory of the whole process,
-    interpreter, libraries and memory kept for reuse included; where the system cannot reset its record (other than
-    Linux), the highest since the process began.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        run()
-        torch.cuda.synchronize(device)
-        return PeakMemory(torch.cuda.max_memory_allocated(device), "allocated by torch on the GPU")
-    was_reset = _reset_high_water()
-    run()
-    if was_reset:
-        return PeakMemory(_high_water(), "resident memory of the process during the call")
-    return PeakMemory(_lifetime_peak(), "resident memory of the process since its start")
-
-
-def _calls(timer: Callable[[Run], float], run: Run, count: int, until: float, advance: Advance,
-           lasts: float = 0.0) -> list[float]:
-    """Milliseconds of up to ``count`` calls, while the next will end before ``until`` if it lasts as long as the one before."""
-    times: list[float] = []
-    while len(times) < count and time.perf_counter() + lasts / 1000 < until:
-        lasts = timer(run)
-        times.append(lasts)
-        advance(1, "")
-    return times
+def _turns(timer: Callable[[Run], float], runs: Iterable[Run], count: int, until: float, advance: Advance,
+           lasts: float = 0.0) -> list[list[float]]:
+    """Milliseconds of up to ``count`` turns, while the next will end before ``until`` if it lasts as long as the one before."""
+    turns: list[list[float]] = []
+    while len(turns) < count and time.perf_counter() + lasts / 1000 < until:
+        turn = []
+        for run in runs:
+            turn.append(timer(run))
+            advance(1, "")
+        turns.append(turn)
+        lasts = sum(turn)
+    return turns
 
 
 def _timer(device: torch.device) -> Callable[[Run], float]:
@@ -159,38 +178,6 @@ def _timer(device: torch.device) -> Callable[[Run], float]:
     return on_cuda if device.type == "cuda" else on_cpu
 
 
-def _latency(
-    times: Sequence[float], device: torch.device | str, dtype: str | None, input_shape: Sequence[int] | None
-) -> Latency:
-    shape = None if input_shape is None else tuple(input_shape)
-    return Latency(
-        statistics.median(times), _quantile(times, 0.95), min(times), len(times), str(device), dtype, shape
-    )
-
-
 def _quantile(values: Sequence[float], level: float) -> float:
     """Linear between the two nearest values."""
     return float(np.quantile(values, level))
-
-
-def _reset_high_water() -> bool:
-    """Make the system's record of the highest resident memory start anew; False where it cannot."""
-    try:
-        _high_water()
-        (_SELF / "clear_refs").write_text("5")
-    except (OSError, LookupError):
-        return False
-    return True
-
-
-def _high_water() -> int:
-    """Highest resident memory since the last reset, in bytes."""
-    fields = dict(line.split(":", 1) for line in (_SELF / "status").read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) * 1024
-
-
-def _lifetime_peak() -> int:
-    import resource  # Not on Windows.
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

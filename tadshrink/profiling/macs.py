@@ -1,28 +1,20 @@
-"""Multiply-adds of a detector by part and by block, and how many blocks to drop for a wanted saving."""
+"""Multiply-adds and parameters of a detector by part and by block, and how many blocks to drop for a wanted saving."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import HalvedBlock
 from tadshrink.models.units import HALVES, NOUNS
-
-with warnings.catch_warnings():
-    # Importing it compiles something with a function that torch has deprecated.
-    warnings.simplefilter("ignore")
-    from fvcore.nn import FlopCountAnalysis, jit_handles
+from tadshrink.profiling.conventions import Convention, find_convention
+from tadshrink.profiling.tracing import Trace, trace_without_data
 
 _BACKBONE = "backbone"
 _HEAD = {"neck": "neck", "rpn_head": "rpn_head"}
@@ -32,8 +24,8 @@ _PARTS = {
                                        "projection": "projection", **_HEAD},
     "projection.stem": {"embed": "projection.embed", "blocks": "projection.stem", "branch": "projection.branch", **_HEAD},
 }
-#: Move or select numbers without computing any, but are not on fvcore's own list of such operators.
-_FREE = ("aten::numel", "aten::pad", "aten::unflatten", "aten::feature_dropout")
+#: A part of its own beside the blocks that it belongs to, where there are any.
+_ADAPTERS = "adapters"
 
 
 @dataclass(frozen=True)
@@ -42,10 +34,12 @@ class MacsReport:
 
     Attributes:
         head: everything that is not backbone.
-        per_block: of each surviving block, in their order; ``block_indices`` are their original indices.
-        parts: patch_embed, blocks, projection, neck and rpn_head; or embed, blocks, branch, neck and rpn_head.
+        per_block: of each surviving block, in their order, adapter included; ``block_indices`` are their original indices.
+        parts: patch_embed, blocks (without adapters), adapters if there are any, projection, neck and rpn_head; or embed, blocks,
+            branch, neck and rpn_head.
         not_counted: how often each operator ran that computes something but is not counted.
         per_half: of each half of a block that is left, in the order of their blocks.
+        convention: what was counted, see :data:`~tadshrink.profiling.conventions.CONVENTIONS`.
     """
 
     total: int
@@ -56,6 +50,7 @@ class MacsReport:
     parts: dict[str, int]
     not_counted: dict[str, int]
     per_half: dict[str, list[int]] = field(default_factory=dict)
+    convention: str = "full"
 
     def costs(self, kind: str) -> list[int]:
         """Of every unit of a kind, ascending."""
@@ -85,20 +80,33 @@ def parameters(detector: nn.Module) -> int:
     return sum(parameter.numel() for parameter in detector.parameters())
 
 
-def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor) -> MacsReport:
+def parameters_by_part(detector: nn.Module) -> dict[str, int]:
+    """Number of parameters of the same parts as in :class:`MacsReport`, and under "other" of what is in none of them (such as a
+    norm that is kept in checkpoints and never applied)."""
+    stack = _stack(detector)
+    sizes = {name: parameters(module) for name, module in detector.named_modules()}
+    parts = _by_part(stack, sizes, _adapters(detector, stack))
+    other = parameters(detector) - sum(parts.values())
+    return parts | ({"other": other} if other else {})
+
+
+def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor, convention: str = "full") -> MacsReport:
     """Multiply-adds of ``detector(inputs, masks)`` in eval mode, counted by fvcore on the traced graph.
 
-    Counted are products that are summed up: linear layers, convolutions (also those written as shifted sums),
-    matrix products and, unlike in fvcore, both products of fused attention; one multiply-add is one MAC. Everything
-    else is listed in ``not_counted`` and adds nothing: LayerNorm (5 per element in fvcore), GELU, softmax (the one
-    within fused attention is not seen at all), interpolation, pooling and elementwise operations.
+    In the "full" convention counted are products that are summed up: linear layers, convolutions (also those written as shifted
+    sums), matrix products and, unlike in fvcore, both products of fused attention; one multiply-add is one MAC. Everything else is
+    listed in ``not_counted`` and adds nothing: LayerNorm (5 per element in fvcore), GELU, softmax (the one within fused attention
+    is not seen at all), interpolation, pooling and elementwise operations. The others are for comparisons with figures of others.
 
     The detector is traced as a copy without data ("meta" device): nothing is computed, memory does not grow with the
     input, and only shapes and dtypes of ``inputs`` and ``masks`` matter, which may be on the meta device themselves.
-    Only where torch cannot trace it so (as of 2.13 with ``nn.Conv1d.forward``) one real forward pass is run.
+
+    Raises:
+        UserError: there is no such convention.
     """
-    totals, not_counted = _analyse(detector, inputs, masks)
-    stack = next(name for name in _PARTS if _has(detector, name))
+    chosen = find_convention(convention)
+    traced = trace_without_data(detector, inputs, masks, chosen)
+    totals, stack = _levels_alone(detector, traced, masks, chosen), _stack(detector)
     blocks = list(_surviving(detector, stack))
     return MacsReport(
         total=totals[""],
@@ -106,9 +114,10 @@ def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor) -> MacsReport
         head=totals[""] - totals.get(_BACKBONE, 0),
         per_block=[totals[f"{stack}.{index}"] for index in blocks],
         block_indices=blocks,
-        parts={part: totals.get(name, 0) for part, name in _PARTS[stack].items()},
-        not_counted=not_counted,
+        parts=_by_part(stack, totals, _adapters(detector, stack)),
+        not_counted=traced.not_counted,
         per_half=_per_half({index: detector.get_submodule(f"{stack}.{index}") for index in blocks}, stack, totals),
+        convention=chosen.name,
     )
 
 
@@ -140,62 +149,35 @@ def closest_drop_count(report: MacsReport, fraction: float, at_least: bool = Fal
     return DropPlan(count, float(count * each), one_more)
 
 
-def _analyse(detector: nn.Module, inputs: Tensor, masks: Tensor) -> tuple[dict[str, int], dict[str, int]]:
-    """MACs by module name ("" is all), and how often each operator ran that is not counted."""
-    try:
-        return _trace(_without_data(detector), inputs.to("meta"), masks.to("meta"))
-    except (TypeError, RuntimeError):
-        device = next(detector.parameters()).device
-        if device.type == "meta":
-            raise
-        return _trace(copy.deepcopy(detector).eval(), inputs.to(device), masks.to(device))
+def _levels_alone(detector: nn.Module, traced: Trace, masks: Tensor, convention: Convention) -> dict[str, int]:
+    """Multiply-adds by module, without those of the zero cells between the levels if the convention has none."""
+    if convention.between_levels:
+        return traced.macs
+    length = detector.projection.padded_length(masks.shape[-1])
+    levels = detector.config.head.levels
+    cells = sum(length >> level for level in range(levels))
+    heads = {name: count * cells // (cells + levels) for name, count in traced.macs.items() if name.split(".")[0] == "rpn_head"}
+    return traced.macs | heads | {"": traced.macs[""] - traced.macs["rpn_head"] + heads["rpn_head"]}
 
 
-def _trace(detector: nn.Module, inputs: Tensor, masks: Tensor) -> tuple[dict[str, int], dict[str, int]]:
-    skipped: Counter[str] = Counter()
-    analysis = FlopCountAnalysis(_Traced(detector), (inputs, masks))
-    analysis.clear_op_handles().set_op_handle(**_HANDLES, **{"aten::mul": _mul_handle(skipped)})
-    analysis.set_op_handle(**dict.fromkeys(_FREE))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with torch.no_grad():
-        totals = {name.removeprefix("detector").lstrip("."): int(n) for name, n in analysis.by_module().items()}
-    skipped.update({name.removeprefix("aten::"): times for name, times in analysis.unsupported_ops().items()})
-    return totals, dict(sorted(skipped.items()))
+def _stack(detector: nn.Module) -> str:
+    """Name of the blocks."""
+    names = {name for name, _ in detector.named_modules()}
+    return next(name for name in _PARTS if name in names)
 
 
-class _Traced(nn.Module):
-    """Returns bare tensors, which is all that tracing can follow."""
-
-    def __init__(self, detector: nn.Module) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, inputs: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_tensors(self.detector(inputs, masks)))
+def _adapters(detector: nn.Module, stack: str) -> list[str]:
+    return [f"{stack}.{name}" for name, _ in detector.get_submodule(stack).named_modules() if name.endswith(".adapter")]
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
-    elif dataclasses.is_dataclass(value):
-        yield from _tensors(vars(value))
-
-
-def _without_data(detector: nn.Module) -> nn.Module:
-    """A copy in eval mode whose parameters and buffers have a shape and no data."""
-    known: dict[int, Any] = {}
-    for parameter in detector.parameters():
-        known[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-    for buffer in detector.buffers():
-        known[id(buffer)] = buffer.to("meta")
-    return copy.deepcopy(detector, known).eval()
-
-
-def _has(detector: nn.Module, name: str) -> bool:
-    return any(module == name for module, _ in detector.named_modules())
+def _by_part(stack: str, values: Mapping[str, int], adapters: list[str]) -> dict[str, int]:
+    """Sums by part, from sums by the full name of a module."""
+    parts = {part: values.get(name, 0) for part, name in _PARTS[stack].items()}
+    if not adapters:
+        return parts
+    apart = sum(values.get(name, 0) for name in adapters)
+    return {name: value for part, count in parts.items()
+            for name, value in ([(part, count - apart), (_ADAPTERS, apart)] if part == "blocks" else [(part, count)])}
 
 
 def _surviving(detector: nn.Module, stack: str) -> Iterator[int]:
@@ -209,43 +191,3 @@ def _per_half(blocks: dict[int, nn.Module], stack: str, totals: dict[str, int]) 
     halved = {index: block for index, block in blocks.items() if isinstance(block, HalvedBlock)}
     return {half: [sum(totals.get(f"{stack}.{index}.{part}", 0) for part in block.parts[half])
                    for index, block in halved.items() if half in block.halves] for half in HALVES}
-
-
-def _matmul(inputs: list[Any], outputs: list[Any]) -> int:
-    """Each number of the output is a sum over the last axis of the first factor; batch axes may be broadcast."""
-    return prod(jit_handles.get_shape(outputs[0])) * jit_handles.get_shape(inputs[0])[-1]
-
-
-def _attention(inputs: list[Any], outputs: list[Any]) -> int:
-    """q k^T and softmax(..) v, for q [.., N, d], k [.., M, d], v [.., M, e] and output [.., N, e]."""
-    (keys, depth), out = jit_handles.get_shape(inputs[1])[-2:], jit_handles.get_shape(outputs[0])
-    return prod(out[:-1]) * keys * (depth + out[-1])
-
-
-def _addcmul(inputs: list[Any], outputs: list[Any]) -> int:
-    return prod(jit_handles.get_shape(outputs[0]))
-
-
-def _mul_handle(skipped: Counter[str]) -> Callable[[list[Any], list[Any]], int]:
-    """Counts a product only where a sum of products starts with it (a depthwise convolution as shifted sums)."""
-
-    def handle(inputs: list[Any], outputs: list[Any]) -> int:
-        if any(use.user.kind() == "aten::addcmul" and use.offset == 0 for use in outputs[0].uses()):
-            return prod(jit_handles.get_shape(outputs[0]))
-        skipped["mul"] += 1
-        return 0
-
-    return handle
-
-
-_HANDLES: dict[str, Callable[[list[Any], list[Any]], Any]] = {
-    "aten::linear": jit_handles.linear_flop_jit,
-    "aten::addmm": jit_handles.addmm_flop_jit,
-    "aten::bmm": jit_handles.bmm_flop_jit,
-    "aten::mm": _matmul,
-    "aten::matmul": _matmul,
-    "aten::einsum": jit_handles.einsum_flop_jit,
-    "aten::_convolution": jit_handles.conv_flop_jit,
-    "aten::scaled_dot_product_attention": _attention,
-    "aten::addcmul": _addcmul,
-}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile
-from tadshrink.data.sources import file_source
+from tadshrink.data.sources import file_source, model_kind
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.evaluation.detections import Detections, to_json
@@ -16,8 +17,9 @@ from tadshrink.evaluation.fusion import VideoScores, read_video_scores
 from tadshrink.evaluation.inference import detect_videos
 from tadshrink.files import check_output, write_json
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import Opened, open_detector
+from tadshrink.stages.common import Opened
 from tadshrink.stages.inputs import check_scores
+from tadshrink.stages.opening import open_model
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
 
     Args:
         top: most detections per video.
-        fps: frames per second of the videos that features come from.
+        checkpoint: or an ONNX file of ``export``.
+        fps: frames per second of the videos that features come from; of a model on videos, those that it counts in (default: of its
+            training videos, if it knows them, else each video's own).
         class_scores: file of a video-level classifier that names the proposals of a model of one class.
 
     Raises:
@@ -49,29 +53,35 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
     check_output(output)
     names = _names(videos)
     scores = None if class_scores is None else read_video_scores(class_scores)
-    opened = open_detector(checkpoint, device, reporter)
-    check_scores(opened.detector.config, scores)
+    opened = open_model(checkpoint, device, reporter)
+    config = opened.detector.config
+    check_scores(config, scores)
+    if model_kind(config) == "videos" and config.sampling.mode != "resize" and not (fps or config.sampling.fps):
+        reporter.note("the model does not know the frame rate of its training videos: each video is taken in its own frames (--fps)")
     found: dict[str, Detections] = {}
     durations: dict[str, float] = {}
     failed: dict[str, str] = {}
     for name, path in names.items():
         try:
-            durations[name], everything = _detect_one(opened, Video(name, path, fps=fps), scores, reporter)
+            durations[name], everything = _detect_one(opened, Video(name, path, fps=fps), scores, reporter, fps)
             found[name] = _best(everything, top, score_threshold)
         except UserError as error:
             failed[str(path)] = str(error)
-    result = Detected(scores.classes if scores else opened.detector.config.classes, found, durations, failed)
+    result = Detected(scores.classes if scores else config.classes, found, durations, failed)
     # Where not one video could be read there is nothing to tell, and an older file may hold something.
     if output is not None and found:
         write_json(output, result.to_json())
     return result
 
 
-def _detect_one(opened: Opened, video: Video, scores: VideoScores | None, reporter: Reporter) -> tuple[float, Detections]:
+def _detect_one(opened: Opened, video: Video, scores: VideoScores | None, reporter: Reporter, fps: float | None) -> tuple[float, Detections]:
     """Length in seconds, and all detections."""
-    source = file_source(opened.detector.config, video.path, reporter)
+    started = time.perf_counter()
+    source = file_source(opened.detector.config, video.path, reporter, fps)
     found = detect_videos(opened.detector, [video], source, opened.compute, name=video.name, reporter=reporter, scores=scores)
-    return source.timeline(video).duration, found[video.name]
+    duration, took = source.timeline(video).duration, time.perf_counter() - started
+    reporter.note(f"{video.path}: {duration:.1f} s in {took:.1f} s, {duration / took:.3g}x real time")
+    return duration, found[video.name]
 
 
 def _best(detections: Detections, top: int, threshold: float) -> Detections:

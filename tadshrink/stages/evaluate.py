@@ -18,8 +18,9 @@ from tadshrink.evaluation.scoring import Score, score
 from tadshrink.evaluation.tables import flatten_detections, number_videos
 from tadshrink.files import check_output
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, fitted, open_detector
+from tadshrink.stages.common import DatasetChoice, Opened, fitted
 from tadshrink.stages.inputs import check_splits
+from tadshrink.stages.opening import open_model
 from tadshrink.stages.score import Reference, regions_of, score_against, tell
 
 
@@ -29,6 +30,7 @@ def evaluate(checkpoint: Path | ModelFile, dataset: DatasetChoice, split: str = 
     """Detect on a split and score the detections.
 
     Args:
+        checkpoint: or an ONNX file of ``export``.
         class_scores: file of a video-level classifier that names the proposals of a model of one class; default: the dataset's.
         rule, thresholds: of the comparison; default: the dataset's.
         output: JSON file for the detections that were scored.
@@ -38,7 +40,7 @@ def evaluate(checkpoint: Path | ModelFile, dataset: DatasetChoice, split: str = 
     """
     check_output(output)
     given = None if class_scores is None else read_video_scores(class_scores)
-    opened = open_detector(checkpoint, device, reporter)
+    opened = open_model(checkpoint, device, reporter)
     data = dataset.load(reporter)
     scores = given or _dataset_scores(opened, data, reporter)
     opened, data = fitted(opened, data, reporter, scores)

@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.foreign.writer import ReferenceLayout, save_reference
+from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
-from tadshrink.checkpoint.opening import ModelFile, read_model
+from tadshrink.checkpoint.opening import ModelFile, build_model, read_model
+from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
+from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.common import DatasetChoice, Opened
+from tadshrink.stages.samples import sample_windows
+
+#: Windows on which an ONNX file is compared with the model, and on which static quantisation is calibrated.
+COMPARED, CALIBRATED = 4, 32
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an ONNX file is checked (and calibrated) on: a dataset's held-out videos, a video or file of features, or noise.
+
+    Attributes:
+        fps: frames per second of the video that features come from.
+    """
+
+    dataset: DatasetChoice | None = None
+    file: Path | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Checksum of the weights that were exported, and the files written with what is in each."""
+    """Checksum of the weights that were exported, the files written with what is in each, and how the ONNX file was checked."""
 
     checksum: str
     written: dict[str, str]
+    onnx: dict[str, Any] | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Path | None = None, layout: ReferenceLayout | None = None,
-           reporter: Reporter = SILENT) -> Exported:
-    """Write the checkpoint for the code base that it came from, as a tadshrink checkpoint, or both.
+           reporter: Reporter = SILENT, onnx: Path | None = None, settings: OnnxSettings | None = None, seen: Seen | None = None) -> Exported:
+    """Write the checkpoint for the code base that it came from, as a tadshrink checkpoint, as an ONNX file, or several of them.
 
     Args:
         opentad: a file that OpenTAD, Progressive Block Drop or the original ActionFormer loads strictly.
         plain: a tadshrink checkpoint, with the architecture and the dropped blocks in it.
         layout: of ``opentad``; by default the one that the weights came from, or the only one that can hold them.
+        onnx: a file for ONNX Runtime, written as ``settings`` say and checked on what ``seen`` says (default: fp32, noise).
 
     Raises:
-        UserError: nothing to write, a path that cannot be written, or a code base that cannot hold this checkpoint.
+        UserError: nothing to write, a path that cannot be written, a code base that cannot hold this checkpoint, or an ONNX file that
+            does not compute the same.
     """
-    if opentad is None and plain is None:
-        raise UserError("nothing to write", fix="Give --opentad OUT, --tadshrink OUT or both")
-    for path in (opentad, plain):
+    if opentad is plain is onnx is None:
+        raise UserError("nothing to write", fix="Give --onnx OUT, --opentad OUT, --tadshrink OUT or several of them")
+    for path in (opentad, plain, onnx):
         check_output(path)
     source = read_model(checkpoint, reporter)
     written: dict[str, str] = {}
@@ -48,4 +72,31 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
     if plain is not None:
         save_checkpoint(plain, source)
         written[str(plain)] = "tadshrink checkpoint"
-    return Exported(source.checksum, written)
+    if onnx is None:
+        return Exported(source.checksum, written)
+    files, checked = _export_onnx(_opened(source, checkpoint, reporter), onnx, settings or OnnxSettings(), seen or Seen(), reporter)
+    return Exported(source.checksum, written | files, checked)
+
+
+def _opened(source: Checkpoint, file: Path | ModelFile, reporter: Reporter) -> Opened:
+    """On the CPU, where the tracing happens."""
+    if source.lora:
+        raise UserError("its LoRA is not merged", where=file, fix="First: tadshrink merge CKPT -o merged.pth")
+    detector = build_model(source, where=file)
+    compute = choose_compute("cpu", detector.config.compute_width)
+    return Opened(file.path if isinstance(file, ModelFile) else file, source, detector, compute, source.checksum)
+
+
+def _export_onnx(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,
+                 reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
+    from tadshrink.onnx_export.writing import write_onnx  # Takes seconds.
+
+    calibrates = settings.precision == "int8" and settings.static is not False
+    samples = sample_windows(opened, CALIBRATED if calibrates else COMPARED, seen.dataset, seen.file, seen.fps)
+    if settings.static and not samples.real:
+        raise UserError("static quantisation is calibrated on real windows", fix="Give --dataset or --video")
+    calibration = (samples.inputs, samples.masks) if calibrates and samples.real else None
+    reporter.note(f"checked on {samples.text}" + ("" if samples.real else " (--dataset or --video gives real ones)"))
+    made = write_onnx(opened.detector, opened.checksum, path, settings, samples.first(COMPARED), calibration, reporter)
+    text = f"ONNX, {made.precision}" + (", with NMS" if settings.nms else "") + f"; checked with {made.provider}"
+    return dict.fromkeys(made.files, text), made.to_json() | {"windows": samples.text}

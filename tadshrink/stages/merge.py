@@ -10,16 +10,12 @@ from torch import Tensor
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.lora import merged_copy
-from tadshrink.data.datasets import HELDOUT
-from tadshrink.data.loader import inference_batches
-from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import split_videos
 from tadshrink.files import check_output
 from tadshrink.models.detector import Detector, DetectorOutput
-from tadshrink.profiling.profile import example_window
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, save_stage, with_weights
+from tadshrink.stages.common import DatasetChoice, Opened, Written, open_detector, save_stage, with_weights
+from tadshrink.stages.samples import sample_windows
 
 #: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
 TOLERANCE = 1e-4
@@ -51,9 +47,9 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
         raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only what alignment wrote needs merging")
     choice = dataset or _last_dataset(opened)
     merged = merged_copy(opened.detector)
-    inputs, masks = example_window(opened.detector.config) if choice is None else _windows(opened, choice)
-    difference = largest_difference(opened.detector, merged, inputs.to(opened.compute.device), masks.to(opened.compute.device))
-    seen = f"windows of {choice.name}" if choice else "a window of noise, as no dataset is known (--dataset)"
+    samples = sample_windows(opened, WINDOWS, choice)
+    difference = largest_difference(opened.detector, merged, samples.inputs.to(opened.compute.device), samples.masks.to(opened.compute.device))
+    seen = samples.text + ("" if samples.real else ", as no dataset is known (--dataset)")
     reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on {seen}")
     if not difference <= tolerance:
         raise UserError(f"the merged model's outputs differ by {difference:.2e}, above the tolerance {tolerance:g}: nothing was written",
@@ -74,14 +70,6 @@ def largest_difference(first: Detector, second: Detector, inputs: Tensor, masks:
 
 def _outputs(output: DetectorOutput) -> tuple[Tensor, Tensor]:
     return output.logits(), torch.cat(output.offsets, dim=1)
-
-
-def _windows(opened: Opened, choice: DatasetChoice) -> tuple[Tensor, Tensor]:
-    """Inputs and masks of the first :data:`WINDOWS` held-out windows."""
-    opened, data = fitted(opened, choice.load(SILENT), SILENT)
-    source = open_source(data, opened.detector.config.sampling)
-    inputs, masks, _ = next(inference_batches(split_videos(data, HELDOUT), source, WINDOWS))
-    return inputs, masks
 
 
 def _last_dataset(opened: Opened) -> DatasetChoice | None:

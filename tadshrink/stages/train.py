@@ -13,7 +13,7 @@ from tadshrink.checkpoint.pretrained import backbone_weights
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.features import FeatureSource, measure_scale
 from tadshrink.data.loader import Batch, TrainingSet
-from tadshrink.data.sources import Source, open_source
+from tadshrink.data.sources import Source, VideoSource, common_rate, open_source
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import read_lengths, split_videos
@@ -69,6 +69,7 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data)}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, compute, resume, "train", reporter)
+    config = _with_rate(config, data, source)
     checkpoint = Checkpoint(config.model_dump(mode="json"), detector.state_dict(), list(config.classes))
     opened = Opened(output, checkpoint, detector.eval(), compute, "")
     heldout = evaluate_detector(opened, data, HELDOUT, source, reporter=reporter).to_json()
@@ -80,6 +81,14 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
 def config_for(arch: str, dataset: Dataset) -> DetectorConfig:
     """A preset, or the architecture in a file, with the dataset's classes and sampling."""
     return fit_dataset(architecture(arch, dataset.classes), dataset)
+
+
+def _with_rate(config: DetectorConfig, data: Dataset, source: Source) -> DetectorConfig:
+    """With the frame rate of the training videos, if they have one: ``detect`` then takes videos of any rate."""
+    if not isinstance(source, VideoSource):
+        return config
+    rate = common_rate(source, split_videos(data, "train"))
+    return config.model_copy(update={"sampling": config.sampling.model_copy(update={"fps": rate})})
 
 
 def measure_features(detector: Detector, data: Dataset, source: Source) -> None:

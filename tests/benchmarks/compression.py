@@ -37,7 +37,7 @@ from tadshrink.compress.target import parse_target, plan_drops
 from tadshrink.files import write_json, write_text
 from tadshrink.pipeline import run
 from tadshrink.profiling.macs import count_macs
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT
 from tadshrink.run_inputs import builtin_baseline, prepare_data
 from tadshrink.run_settings import Recipe, run_settings

@@ -20,13 +20,13 @@ KEYS = {
     "data": {"output", "videos", "seed"},
     "train": WRITTEN | {"curve", "heldout"},
     "eval": SCORE,
-    "profile": {"params", "macs", "latency_ms", "peak_memory", "arch", "dropped", "summary"},
+    "profile": {"params", "params_by_part", "macs", "latency_ms", "throughput", "peak_memory", "versus", "arch", "dropped", "summary"},
     "select": WRITTEN | {"metric", "baseline", "ranking", "seconds"},
     "drop": WRITTEN | {"dropped", "remaining", "now"},
     "align": WRITTEN | {"curve", "lora"},
     "merge": WRITTEN | {"max_difference"},
     "detect": {"version", "results"},
-    "export": {"checksum", "written"},
+    "export": {"checksum", "written", "onnx"},
     "run": WRITTEN | {"baseline", "final", "steps", "stopped_because", "work_dir"},
 }
 TABLES = {"eval": "Average AP per class", "profile": "MACs of one window", "select": "best to drop first", "detect": "testing_0000",
@@ -90,8 +90,9 @@ def test_run_and_the_stages_by_hand_end_in_the_same_file(outcomes: dict[str, Any
 
 def test_inner_keys_of_profile_and_select(outcomes: dict[str, Any]) -> None:
     profile = json.loads(outcomes["profile"].out)
-    assert profile["macs"].keys() == {"total", "backbone", "head", "per_block", "not_counted", "parts"}
-    assert profile["latency_ms"].keys() == {"median", "p95", "runs", "device", "dtype", "input_shape"}
+    assert profile["macs"].keys() == {"total", "backbone", "head", "per_block", "not_counted", "parts", "convention"}
+    assert profile["latency_ms"].keys() == {"median", "p95", "min", "runs", "device", "dtype", "input_shape", "threads", "torch_version",
+                                            "compiled"}
     assert len(profile["macs"]["per_block"]) == 4
     select = json.loads(outcomes["select"].out)
     assert all(item.keys() == {"block", "score", "change"} for item in select["ranking"])

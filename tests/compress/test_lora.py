@@ -11,7 +11,7 @@ from tadshrink.compress.lora import INITS, add_lora, heal_parameters, load_lora,
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector, build_detector
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 
 QKV = "backbone.model.backbone.blocks.2.attn.qkv"
 

@@ -11,7 +11,7 @@ from tadshrink.data.annotations import Action, VideoRecord
 from tadshrink.data.augment import AUGMENTATIONS, augment
 from tadshrink.data.datasets import load_dataset
 from tadshrink.data.features import FeatureSource
-from tadshrink.data.sources import VideoSource, feature_channels, file_source, model_kind, open_source
+from tadshrink.data.sources import VideoSource, common_rate, feature_channels, file_source, model_kind, open_source
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.windows import Window, actions_in_cells
 from tadshrink.errors import UserError
@@ -102,3 +102,29 @@ def test_channels_of_a_dataset(feature_toy: Path, tmp_path: Path) -> None:
     (tmp_path / "annotations.json").write_text((feature_toy.parent / "annotations.json").read_text())
     with pytest.raises(UserError, match=r"none: not one file of features is here"):
         feature_channels(load_dataset(tmp_path / "toy.yaml"))
+
+
+def test_a_video_counted_at_another_rate(clips, numbers) -> None:
+    sampling = SamplingConfig(window=8, snippet_stride=2, frame_size=16)
+    path = clips("rate.mp4", fps=24, size=(32, 32))
+    source, video = VideoSource(sampling, fps=12), Video("rate", path)
+    line = source.timeline(video)
+    assert (line.fps, line.frames, line.cells, line.duration) == (12, 24, 12, 2.0)
+    inputs, mask = source.load(video, Window(2, 8))
+    # Cells of 2 frames at 12 per second are 4 frames of this video.
+    assert numbers(inputs[0].permute(1, 0, 2, 3)) == list(range(8, 40, 4))
+    assert mask.all()
+
+
+def test_nearly_the_same_rate_is_the_videos_own(clips) -> None:
+    path = clips("rate.mp4", fps=24, size=(32, 32))
+    line = VideoSource(SamplingConfig(window=8, snippet_stride=2, frame_size=16), fps=23.976).timeline(Video("rate", path))
+    assert (line.fps, line.frames) == (24, 48)
+
+
+def test_the_rate_that_videos_have_in_common(clips) -> None:
+    source = VideoSource(SamplingConfig(window=8, snippet_stride=2, frame_size=16))
+    one, other = Video("a", clips("rate.mp4", fps=24, size=(32, 32))), Video("b", clips("other.mp4", fps=30, size=(32, 32)))
+    assert common_rate(source, [one, one]) == 24
+    assert common_rate(source, [one, other]) is None
+    assert common_rate(source, []) is None

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import pytest
 import torch
 
-from tadshrink.profiling import latency
-from tadshrink.profiling.latency import measure_latency, measure_pair, peak_memory
+from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn, measure_latency, measure_pair
 
 
 @pytest.fixture
@@ -36,8 +34,9 @@ def test_warm_up_does_not_count_and_the_statistics_are_right(takes: Callable) ->
     assert measured.p95 == pytest.approx(8.8)
     assert measured.min == pytest.approx(1)
     json = measured.to_json()
-    assert list(json) == ["median", "p95", "runs", "device", "dtype", "input_shape"]
+    assert list(json) == ["median", "p95", "min", "runs", "device", "dtype", "input_shape", "threads", "torch_version", "compiled"]
     assert (json["runs"], json["device"], json["dtype"], json["input_shape"]) == (5, "cpu", "float32", [1, 2])
+    assert (json["threads"], json["torch_version"], json["compiled"]) == (torch.get_num_threads(), torch.__version__, False)
 
 
 def test_one_run_is_enough(takes: Callable) -> None:
@@ -71,38 +70,27 @@ def test_a_pair_gives_the_ratio_and_its_spread(takes: Callable) -> None:
     assert (pair.low, pair.high) == pytest.approx((2, 3.8))
 
 
-LARGE = 64 * 2**20
+def test_several_run_in_turn_and_no_turn_begins_that_would_end_after_the_limit(takes: Callable) -> None:
+    told: list[int] = []
+    # A turn lasts 3 s: two to warm up and one that is timed; another would end at 12 s.
+    a, b = takes([1000] * 9), takes([2000] * 9)
+    times = measure_in_turn([a, b], 2, 5, "cpu", limit=9.5, advance=lambda count, text: told.append(count))
+    assert times == [pytest.approx([1000]), pytest.approx([2000])]
+    assert len(told) == 6
 
 
-def test_peak_memory_sees_what_a_call_needs_for_a_while() -> None:
-    idle = peak_memory(lambda: None)
-    busy = peak_memory(lambda: torch.ones(LARGE, dtype=torch.uint8).sum())
-    assert busy.bytes - idle.bytes > 0.9 * LARGE or busy.measured.endswith("since its start")
-    assert busy.measured == idle.measured
+def test_a_ratio_by_hand() -> None:
+    ratio = Ratio.of([4, 8, 12], [2, 2, 6])
+    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((4, 2, 3.8))
+    assert list(ratio.to_json()) == ["median", "low", "high"]
 
 
-def test_what_a_system_without_a_record_gives_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(latency, "_SELF", tmp_path)
-    calls: list[int] = []
-    measured = peak_memory(lambda: calls.append(1))
-    assert measured.measured == "resident memory of the process since its start"
-    assert measured.bytes > 10 * 2**20
-    assert calls == [1]
-
-
-def test_an_error_of_the_call_itself_passes_through() -> None:
-    def fail() -> None:
-        raise OSError("mine")
-
-    with pytest.raises(OSError, match="mine"):
-        peak_memory(fail)
+def test_what_ran_is_told() -> None:
+    latency = Latency.of([2.0, 1.0], "cpu", "bfloat16", [1, 3], compiled=True)
+    assert (latency.min, latency.compiled, latency.dtype, latency.input_shape) == (1.0, True, "bfloat16", (1, 3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu() -> None:
     tensor = torch.ones(512, 512, device="cuda")
-    pair = measure_pair(lambda: tensor @ tensor, lambda: tensor + 1, warmup=2, runs=3, device="cuda")
-    assert pair.a.min > 0
-    measured = peak_memory(lambda: torch.ones(LARGE, dtype=torch.uint8, device="cuda"), "cuda")
-    assert measured.measured == "allocated by torch on the GPU"
-    assert measured.bytes >= LARGE
+    assert measure_pair(lambda: tensor @ tensor, lambda: tensor + 1, warmup=2, runs=3, device="cuda").a.min > 0

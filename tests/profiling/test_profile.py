@@ -1,74 +1,79 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tadshrink.errors import UserError
-from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, SamplingConfig
+from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector
-from tadshrink.profiling import profile as module
+from tadshrink.profiling import running
 from tadshrink.profiling.macs import parameters
-from tadshrink.profiling.profile import example_window, profile_detector
+from tadshrink.profiling.profile import profile_detector
+from tadshrink.profiling.running import Measure
+from tadshrink.profiling.subject import sketched
 from tests.notes import Notes
+from tests.profiling.models import FEATURES, VIDEO
 
-CONFIG = DetectorConfig(
-    classes=("a", "b"),
-    backbone=BackboneConfig(width=8, depth=4, heads=2, table_size=32),
-    head=HeadConfig(width=4, heads=2, levels=2, regression_ranges=((0, 4), (4, 100))),
-    sampling=SamplingConfig(window=8, frames_per_cell=2, frame_size=32),
-)
+ONCE = Measure(runs=1, warmup=0, device="cpu")
 
 
 def test_the_json_has_the_documented_keys() -> None:
-    detector = Detector(CONFIG, dropped=[3, 1])
-    profile = profile_detector(detector, runs=2, device="cpu", warmup=0).to_json()
+    detector = Detector(VIDEO, dropped=[3, 1])
+    profile = profile_detector(detector, replace(ONCE, runs=2)).to_json()
     assert json.loads(json.dumps(profile)) == profile
-    assert list(profile) == ["params", "macs", "latency_ms", "peak_memory", "arch", "dropped", "summary"]
-    assert set(profile["macs"]) == {"total", "backbone", "head", "per_block", "parts", "not_counted"}
-    assert list(profile["latency_ms"]) == ["median", "p95", "runs", "device", "dtype", "input_shape"]
-    assert profile["params"] == parameters(detector)
+    assert list(profile) == ["params", "params_by_part", "macs", "latency_ms", "throughput", "peak_memory", "versus", "arch", "dropped",
+                             "summary"]
+    assert set(profile["macs"]) == {"total", "backbone", "head", "per_block", "parts", "not_counted", "convention"}
+    assert (profile["params"], profile["macs"]["convention"]) == (parameters(detector), "full")
     assert len(profile["macs"]["per_block"]) == 2
-    assert profile["latency_ms"]["input_shape"] == [1, 1, 3, 16, 32, 32]
-    assert profile["latency_ms"]["dtype"] == "float32"
-    assert profile["latency_ms"]["runs"] == 2
+    latency = profile["latency_ms"]
+    assert (latency["input_shape"], latency["dtype"], latency["runs"], latency["compiled"]) == ([1, 1, 3, 16, 32, 32], "float32", 2, False)
+    assert latency["min"] <= latency["median"] <= latency["p95"]
     assert profile["peak_memory"] > 0
-    assert DetectorConfig.parse(profile["arch"], "profile") == CONFIG
-    assert profile["dropped"] == [1, 3]
+    assert profile["throughput"]["frames_per_second"] == pytest.approx(16 / latency["median"] * 1000)
+    assert DetectorConfig.parse(profile["arch"], "profile") == VIDEO
+    assert (profile["dropped"], profile["versus"]) == ([1, 3], None)
+
+
+def test_only_counting_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "choose_compute", None)
+    profile = profile_detector(sketched(VIDEO, empty=True), None, "paper").to_json()
+    assert (profile["latency_ms"], profile["throughput"], profile["peak_memory"]) == (None, None, None)
+    assert profile["macs"]["convention"] == "paper"
+    assert profile["macs"]["total"] > 0
 
 
 def test_the_detector_is_left_as_it_was() -> None:
-    detector = Detector(CONFIG)
+    detector = Detector(VIDEO)
     detector.backbone.eval()
     modes = [module.training for module in detector.modules()]
     before = {name: value.clone() for name, value in detector.state_dict().items()}
-    profile_detector(detector, runs=1, device="cpu", warmup=0)
+    profile_detector(detector, ONCE)
     assert [module.training for module in detector.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
     assert not any(parameter.is_inference() for parameter in detector.parameters())
 
 
-def test_the_window_fits_the_detector_and_is_always_the_same() -> None:
-    inputs, masks = example_window(CONFIG)
-    assert (inputs.shape, inputs.dtype) == ((1, 1, 3, 16, 32, 32), torch.uint8)
-    assert (masks.shape, masks.dtype) == ((1, 8), torch.bool)
-    assert masks.all()
-    assert torch.equal(inputs, example_window(CONFIG)[0])
+def test_a_detector_on_features() -> None:
+    profile = profile_detector(Detector(FEATURES), ONCE, fps=25)
+    assert profile.timing is not None
+    assert profile.timing.latency.input_shape == (1, 6, 32)
+    assert (profile.timing.throughput.video_seconds, profile.timing.throughput.fps_assumed) == (32 * 4 / 25, False)
 
 
 def test_a_slow_model_is_timed_less_often_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SECONDS", 1e-6)
+    monkeypatch.setattr(running, "SECONDS", 1e-6)
     reporter = Notes()
-    assert profile_detector(Detector(CONFIG), device="cpu", reporter=reporter).latency.runs == 1
-    assert reporter.lines == ["1 timed instead of 20: no more fit into 0 s (--runs 20 for all)"]
-    assert profile_detector(Detector(CONFIG), runs=2, device="cpu", reporter=reporter).latency.runs == 2
+    profile = profile_detector(Detector(VIDEO), Measure(device="cpu"), reporter=reporter)
+    assert profile.timing is not None
+    assert profile.timing.latency.runs == 1
+    assert reporter.lines[-1] == "1 timed instead of 20: no more fit into 0 s (--runs 20 for all)"
+    assert profile_detector(Detector(VIDEO), replace(ONCE, runs=2)).timing.latency.runs == 2  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"runs": 0}, "0 runs"), ({"warmup": -1}, "after -1"), ({"device": "abacus"}, "device 'abacus' cannot be used")],
-)
-def test_what_cannot_be_measured_is_a_user_error(options: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        profile_detector(Detector(CONFIG), **options)
+def test_a_device_that_is_not_there_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="device 'abacus' cannot be used"):
+        profile_detector(Detector(VIDEO), replace(ONCE, device="abacus"))

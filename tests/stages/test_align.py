@@ -9,7 +9,7 @@ import yaml
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
 from tadshrink.errors import UserError
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages import align as module
 from tadshrink.stages.align import align

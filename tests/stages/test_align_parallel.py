@@ -16,7 +16,7 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.models.detector import Detector
-from tadshrink.profiling.profile import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
 

@@ -1,0 +1,1 @@
+"""Detectors as ONNX files: written, checked against torch, and run."""

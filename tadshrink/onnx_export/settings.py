@@ -1,0 +1,26 @@
+"""How to write an ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OnnxSettings:
+    """How to write a file.
+
+    Attributes:
+        precision: a key of :data:`~tadshrink.onnx_export.precision.PRECISIONS`.
+        nms: put hard NMS into the graph, with the threshold ``nms_iou`` (see :func:`~tadshrink.onnx_export.suppression.hard_postprocess`).
+        cells: grid cells of a window, where videos come whole (features, mode "whole"); default: the model's window.
+        static: of "int8": calibrate on the windows that are there, or find the ranges of activations anew in every call; None
+            calibrates if there are real windows.
+        provider: that the check runs with, see :meth:`~tadshrink.onnx_export.runtime.OnnxDetector.open`.
+    """
+
+    precision: str = "fp32"
+    nms: bool = False
+    nms_iou: float | None = None
+    provider: str | None = None
+    static: bool | None = None
+    cells: int | None = None
