@@ -37,7 +37,7 @@ def test_threads_are_set_and_put_back() -> None:
 def test_the_dtype_is_that_of_the_matrix_products(dtype: str) -> None:
     seen: list[torch.dtype] = []
     detector = Detector(VIDEO)
-    detector.blocks[0].mlp.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    detector.blocks[0].mlp.layers[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     reporter = Notes()
     with computing(Measure(device="cpu", dtype=dtype), 8, reporter) as compute, ready(detector, Measure(batch=2), compute, SILENT) as model:
         model.run()

@@ -53,6 +53,7 @@ def test_a_run_by_two_processes(tiny, tmp_path: Path) -> None:
     assert done.stderr.count("stopped because the target is met") == 1
 
 
+@pytest.mark.slow
 def test_an_error_of_both_is_told_once(tiny, tmp_path: Path) -> None:
     done = by_torchrun("select", tiny.checkpoint, "--dataset", tiny.yaml, "--split", "nosuch", "-o", tmp_path / "a.pth")
     assert done.returncode != 0
