@@ -129,17 +129,20 @@ def choose_provider(provider: str | None) -> str:
     """The provider to ask for.
 
     Raises:
-        UserError: this build of ONNX Runtime does not have it.
+        UserError: it is not here.
     """
     import onnxruntime
 
-    here = [name for name, full in PROVIDERS.items() if full in onnxruntime.get_available_providers()]
+    # The GPU build lists CUDA where there is no GPU, too.
+    here = [name for name, full in PROVIDERS.items()
+            if full in onnxruntime.get_available_providers() and (name != "cuda" or torch.cuda.is_available())]
     if provider is None:
-        provider = "cuda" if "cuda" in here and torch.cuda.is_available() else "cpu"
+        provider = "cuda" if "cuda" in here else "cpu"
     if provider not in PROVIDERS:
         raise UserError(f"unknown provider {provider!r}", fix=f"Providers: {', '.join(PROVIDERS)}")
     if provider not in here:
-        raise UserError(f"this ONNX Runtime has no {PROVIDERS[provider]}", fix="Install onnxruntime-gpu, or take --provider cpu")
+        lacks = "there is no CUDA device" if not torch.cuda.is_available() else "this ONNX Runtime is built without CUDA"
+        raise UserError(f"{PROVIDERS[provider]} cannot run here: {lacks}", fix="Install onnxruntime-gpu beside a GPU, or take --provider cpu")
     if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         # The libraries that torch brought along.
         onnxruntime.preload_dlls()

@@ -62,6 +62,7 @@ def test_a_provider_that_falls_back_silently_is_an_error(exported: Path, monkeyp
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(runtime, "open_session", lambda path, provider, real=runtime.open_session: real(path, "cpu"))
     with pytest.raises(UserError, match="fell back from cuda to cpu"):
         OnnxDetector.open(exported, "cuda")

@@ -111,7 +111,8 @@ def test_nms_in_the_graph_is_hard_nms(traced, tmp_path: Path) -> None:
 
 def test_a_provider_that_is_not_there_is_found_before_the_work(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "trace", lambda *_: pytest.fail("traced"))
-    with pytest.raises(UserError, match="has no CUDAExecutionProvider"):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="CUDAExecutionProvider cannot run here: there is no CUDA device"):
         writing.write_onnx(video.detector, "0", tmp_path / "a.onnx", OnnxSettings(provider="cuda"), video.windows)
     with pytest.raises(UserError, match="unknown provider 'what'"):
         writing.write_onnx(video.detector, "0", tmp_path / "a.onnx", OnnxSettings(provider="what"), video.windows)
