@@ -28,6 +28,13 @@ class World(NamedTuple):
         return items[self.rank :: self.size]
 
 
+def check_shares(windows: int, processes: World) -> None:
+    """Raise a :class:`UserError` unless the processes can share batches of so many windows evenly."""
+    if windows % processes.size:
+        raise UserError(f"{processes.size} processes cannot share batches of {windows} windows evenly",
+                        fix="Give a --batch-size that is a multiple of the number of processes")
+
+
 def world() -> World:
     """As torchrun says; (0, 1) where it did not start this process."""
     return World(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))

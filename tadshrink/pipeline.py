@@ -20,7 +20,7 @@ from tadshrink.distributed import only_first, world
 from tadshrink.files import copy_file, write_json
 from tadshrink.models.units import Unit, units
 from tadshrink.profiling.latency import measure_pair
-from tadshrink.profiling.macs import count_macs, parameters
+from tadshrink.profiling.macs import detector_macs, parameters
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.run_inputs import RunInputs, open_inputs
@@ -177,7 +177,7 @@ class _Run:
 
     def _macs(self, opened: Opened) -> int:
         if opened.checksum not in self.macs:
-            self.macs[opened.checksum] = count_macs(opened.detector, *example_window(opened.detector.config)).total
+            self.macs[opened.checksum] = detector_macs(opened.detector).total
         return self.macs[opened.checksum]
 
     def _latency(self, opened: Opened) -> dict[str, float]:

@@ -8,15 +8,14 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, check_merged
 from tadshrink.compress.student import check_settings
 from tadshrink.compress.target import DropBudget, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
 from tadshrink.distributed import only_first, start
 from tadshrink.errors import UserError
-from tadshrink.profiling.macs import MacsReport, count_macs
-from tadshrink.profiling.windows import example_window
+from tadshrink.profiling.macs import MacsReport, detector_macs
 from tadshrink.reporting import Reporter
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice, Opened, fitted, open_detector
@@ -55,10 +54,8 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     target = parse_target(settings.target)
     source = checkpoint or builtin_baseline(choice)
     baseline = open_detector(source, device, reporter)
-    if baseline.checkpoint.lora:
-        raise UserError("its LoRA is not merged yet", where=source, fix="Run tadshrink merge first")
-    config = baseline.detector.config
-    macs = count_macs(baseline.detector, *example_window(config))
+    check_merged(baseline.checkpoint, source)
+    macs = detector_macs(baseline.detector)
     budget = plan_drops(target, macs, settings.at_least, settings.unit)
     start(baseline.compute.device)
     check_settings(baseline.detector, settings.align)

@@ -11,7 +11,7 @@ from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
-from tadshrink.settings import Settings, setting
+from tadshrink.settings import Settings, problems_in, setting
 
 PANEL = "Run"
 #: Sections of a recipe; all keys of the first one are those of the run itself.
@@ -79,8 +79,8 @@ def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = No
     try:
         return RunSettings.model_validate({**merged["run"], "select": merged["select"], "align": merged["align"]})
     except ValidationError as error:
-        problems = "; ".join(f"{_place(item['loc'], recipe, given or {})}: {item['msg']}" for item in error.errors())
-        raise UserError(f"bad settings: {problems}", where=where, fix="Add --help to see what the command takes") from error
+        found = problems_in(error, lambda place: _place(place, recipe, given or {}))
+        raise UserError(f"bad settings: {'; '.join(found)}", where=where, fix="Add --help to see what the command takes") from error
 
 
 def _place(place: tuple[int | str, ...], recipe: Recipe, given: Recipe) -> str:

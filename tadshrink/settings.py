@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Settings(BaseModel):
     """Frozen, without unknown keys, and of numbers that are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def problems_in(error: ValidationError, name: Callable[[tuple[int | str, ...]], str] = lambda place: ".".join(map(str, place))) -> list[str]:
+    """All that pydantic found, each as ``key: message``, or as a message alone if it is about no single key.
+
+    Args:
+        name: writes the place of a value.
+    """
+    found = [(name(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in error.errors()]
+    return [f"{place}: {message}" if place else message for place, message in found]
 
 
 def setting(default: Any, text: str, panel: str | None = None, **limits: Any) -> Any:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from tadshrink.distributed import World, barrier, gather, local_device, only_first, start, stop, world
+from tests.torchrun import by_torchrun
 
 
 def test_one_process_alone_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,6 @@ barrier(); stop(); stop()
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
 def test_two_processes(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", tmp_path / "program.py",
-                           tmp_path / "said"], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = by_torchrun(tmp_path / "said", program=tmp_path / "program.py")
     assert done.returncode == 0, done.stderr
     assert {(tmp_path / f"said{rank}").read_text() for rank in (0, 1)} == {"here: wrong. Do that"}

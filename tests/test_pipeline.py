@@ -50,13 +50,13 @@ def known_macs(straight: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
     macs = [item["macs"] for item in (straight["baseline"], *straight["steps"])]
     block, rest = macs[0] - macs[1], macs[0] - 4 * (macs[0] - macs[1])
 
-    def count(detector: Detector, *window: object) -> MacsReport:
+    def count(detector: Detector) -> MacsReport:
         kept = list(detector.blocks.indices)
         halves = {half: [block // 2] * len(units(detector.blocks.left, half)) for half in HALVES}
         return MacsReport(len(kept) * block + rest, len(kept) * block, rest, [block] * len(kept), kept, {}, {}, halves)
 
     for module in (pipeline, run_inputs):
-        monkeypatch.setattr(module, "count_macs", count)
+        monkeypatch.setattr(module, "detector_macs", count)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -391,9 +391,8 @@ def test_a_race_in_a_run(tiny, tmp_path: Path) -> None:
 def test_multiply_adds_of_the_baseline_are_counted_once(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
     for module in (pipeline, run_inputs):
-        real = module.count_macs
-        monkeypatch.setattr(module, "count_macs", lambda detector, *rest, real=real: counted.append(len(detector.blocks.indices))
-                            or real(detector, *rest))
+        real = module.detector_macs
+        monkeypatch.setattr(module, "detector_macs", lambda detector, real=real: counted.append(len(detector.blocks.indices)) or real(detector))
     run(tiny.checkpoint, tiny.choice, tmp_path, NO_HEAL, device="cpu")
     assert counted == [4, 3, 2]
 

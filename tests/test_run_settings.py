@@ -50,7 +50,7 @@ def test_sections_are_not_keys_of_the_run(tmp_path: Path) -> None:
 
 
 def test_a_race_needs_a_metric_that_can_be_raced() -> None:
-    with pytest.raises(UserError, match="select: Value error, there is nothing to race for: cosine takes one pass"):
+    with pytest.raises(UserError, match="select: there is nothing to race for: cosine takes one pass"):
         run_settings({"select": {"race": True, "metric": "cosine"}})
 
 

@@ -20,6 +20,7 @@ from tadshrink.checkpoint.torch_file import DAMAGED, packed, read_torch, write_t
 from tadshrink.checkpoint.wording import printable, shortened
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
+from tadshrink.settings import problems_in
 
 FORMAT_VERSION = 1
 _PREFIX = "tadshrink-"
@@ -130,10 +131,7 @@ def _check_layout(payload: dict[str, Any], path: str | Path, what: str, fix: str
     try:
         CheckpointLayout.model_validate(payload)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-        ]
-        raise UserError(f"{what}: {shortened(problems, '; ')}", where=path, fix=fix) from error
+        raise UserError(f"{what}: {shortened(problems_in(error), '; ')}", where=path, fix=fix) from error
 
 
 def _digest_or_none(content: Any) -> str | None:

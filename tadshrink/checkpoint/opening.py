@@ -9,6 +9,7 @@ from tadshrink.checkpoint.foreign.settings import AS_IS, LoadSettings
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.lora import load_lora
+from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.reporting import Reporter
@@ -33,6 +34,17 @@ def read_model(file: Path | ModelFile, reporter: Reporter) -> Checkpoint:
     """
     file = file if isinstance(file, ModelFile) else ModelFile(file)
     return load_checkpoint(file.path, file.settings, reporter)
+
+
+def check_merged(checkpoint: Checkpoint, where: object) -> None:
+    """Raise a :class:`UserError` if a checkpoint has LoRA that is not merged yet."""
+    if checkpoint.lora:
+        raise UserError("its LoRA is not merged yet", where=where, fix="First: tadshrink merge CKPT -o merged.pth")
+
+
+def path_of(file: Path | ModelFile) -> Path:
+    """Where a model lies."""
+    return file.path if isinstance(file, ModelFile) else file
 
 
 def build_model(checkpoint: Checkpoint, where: object) -> Detector:

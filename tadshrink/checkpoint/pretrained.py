@@ -11,6 +11,7 @@ from tadshrink.checkpoint.foreign.layouts import find_weights
 from tadshrink.checkpoint.foreign.names import VIT
 from tadshrink.checkpoint.foreign.videomae import load_videomae
 from tadshrink.checkpoint.io import is_ours, load_checkpoint
+from tadshrink.checkpoint.opening import check_merged
 from tadshrink.checkpoint.torch_file import read_torch
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
@@ -29,7 +30,6 @@ def backbone_weights(path: Path, chunk_frames: int, reporter: Reporter = SILENT)
     state = {name.removeprefix(VIT): value for name, value in checkpoint.state.items() if name.startswith(VIT)}
     if not state:
         raise UserError("a detector on features has no video backbone", where=path, fix="Give VideoMAE weights or a detector on videos")
-    if checkpoint.lora:
-        raise UserError("its LoRA is not merged yet", where=path, fix="Run tadshrink merge first")
+    check_merged(checkpoint, path)
     reporter.note(f"the backbone starts from the {len(state)} weights of this detector's; all others are new")
     return state

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from tadshrink.errors import UserError
+from tadshrink.settings import problems_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -85,11 +86,10 @@ def settings_from(kind: type[Kind], **given: object) -> Kind:
     try:
         return kind(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = [f"{_flag(item['loc'])}{item['msg']}" for item in error.errors()]
-        raise UserError(f"bad settings: {'; '.join(problems)}", fix="Add --help to see what the command takes") from error
+        raise UserError(f"bad settings: {'; '.join(problems_in(error, _flag))}", fix="Add --help to see what the command takes") from error
 
 
 def _flag(place: tuple[int | str, ...]) -> str:
     """The option that an error is about; empty if it is about several together."""
     names = [part for part in place if isinstance(part, str)]
-    return f"--{'.'.join(names).replace('_', '-')}: " if names else ""
+    return f"--{'.'.join(names).replace('_', '-')}" if names else ""

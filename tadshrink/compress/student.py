@@ -7,7 +7,7 @@ from typing import Any
 from tadshrink.compress.lora import add_lora, before, heal_parameters
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.trace import ENTRY
-from tadshrink.distributed import world
+from tadshrink.distributed import check_shares, world
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import gone, split_unit
@@ -49,14 +49,13 @@ def check_settings(detector: Detector, settings: AlignSettings) -> None:
         UserError: a rank that the layers or the start of the updates do not take, a batch that the processes cannot share, or a
             distillation that is 0 for this model.
     """
-    rank, width, size = _rank(detector, settings), detector.config.compute_width, world().size
+    rank, width = _rank(detector, settings), detector.config.compute_width
     if settings.heal == "lora" and rank > width:
         raise UserError(f"LoRA of rank {rank} for layers that are {width} wide", fix="Give a smaller --rank")
     if settings.heal == "lora" and settings.lora_init == "orthogonal" and rank % 2:
         raise UserError(f"updates of rank {rank} cannot start orthogonal", fix="Give an even --rank, or another --lora-init")
-    if settings.heal != "none" and settings.batch_size % size:
-        raise UserError(f"{size} processes cannot share batches of {settings.batch_size} windows evenly",
-                        fix="Give a --batch-size that is a multiple of the number of processes")
+    if settings.heal != "none":
+        check_shares(settings.batch_size, world())
     if settings.cls_kd_weight and settings.cls_kd != "binary" and len(detector.config.classes) == 1:
         raise UserError(f"class distillation by {settings.cls_kd} is always 0 for a model of one class", fix="Give --cls-kd binary")
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tadshrink.data.feature_files import READERS
 from tadshrink.errors import UserError
-from tadshrink.models.config import describe
+from tadshrink.settings import problems_in
 
 Kind = Literal["videos", "features"]
 AnnotationFormat = Literal["auto", "activitynet", "bmn", "thumos", "epic"]
@@ -167,4 +167,5 @@ def parse_dataset_config(text: str, where: object) -> DatasetConfig:
     try:
         return DatasetConfig.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"bad dataset configuration: {describe(error)}", where=where, fix="See sample_configs/ for an example") from error
+        raise UserError(f"bad dataset configuration: {'; '.join(problems_in(error))}", where=where,
+                        fix="See sample_configs/ for an example") from error

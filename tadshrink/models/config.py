@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tadshrink.errors import UserError
+from tadshrink.settings import problems_in
 
 
 class _Config(BaseModel):
@@ -163,9 +164,4 @@ class DetectorConfig(_Config):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise UserError(f"bad architecture: {describe(error)}", where=where, fix="Check the names and values") from error
-
-
-def describe(error: ValidationError) -> str:
-    """All problems that pydantic found, as one line: ``key: message; key: message``."""
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors())
+            raise UserError(f"bad architecture: {'; '.join(problems_in(error))}", where=where, fix="Check the names and values") from error

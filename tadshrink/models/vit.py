@@ -88,11 +88,10 @@ class Attention(nn.Module):
         return self.qkv(tokens) + bias
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[n, N, D] -> [n, N, D]."""
-        n, count, width = tokens.shape
-        qkv = self.project(tokens).view(n, count, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(attend(query, key, value).transpose(1, 2).reshape(n, count, width))
+        """[n, N, D] -> [n, N, D]; the heads together may be narrower than D."""
+        n, count, _ = tokens.shape
+        query, key, value = self.project(tokens).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(attend(query, key, value).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,8 @@ class OnnxSettings:
     provider: str | None = None
     static: bool | None = None
     cells: int | None = None
+
+
+def is_onnx(path: Path) -> bool:
+    """By the end of its name."""
+    return path.suffix.lower() == ".onnx"

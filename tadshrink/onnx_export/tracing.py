@@ -16,7 +16,7 @@ from tadshrink.evaluation.candidates import scored
 from tadshrink.models.config import DetectorConfig, FeatureConfig
 from tadshrink.models.detector import Detector
 from tadshrink.onnx_export.forms import export_form
-from tadshrink.profiling.running import example_window
+from tadshrink.profiling.windows import example_window
 
 #: The first version of the operators with attention among them.
 OPSET = 23

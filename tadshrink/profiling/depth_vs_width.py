@@ -12,11 +12,10 @@ from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import Unit
 from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn
-from tadshrink.profiling.macs import MacsReport, closest_drop_count, count_macs, parameters
+from tadshrink.profiling.macs import MacsReport, closest_drop_count, detector_macs, parameters
 from tadshrink.profiling.narrow import check_whole, narrow
 from tadshrink.profiling.running import Measure, computing, ready
 from tadshrink.profiling.subject import Subject
-from tadshrink.profiling.windows import blank_window
 from tadshrink.reporting import SILENT, Reporter
 
 #: Savings to compare at where none are given: fractions of the MACs of the whole detector.
@@ -96,7 +95,7 @@ def depth_vs_width(subject: Subject, measure: Measure, savings: Sequence[float] 
 
 def _variants(detector: Detector, savings: Sequence[float]) -> list[_Made]:
     check_whole(detector)
-    report = _macs(detector)
+    report = detector_macs(detector)
     result = [_Made("full", 0.0, {}, detector, report.total)]
     for saving in savings:
         if not 0 < saving < 1:
@@ -107,11 +106,11 @@ def _variants(detector: Detector, savings: Sequence[float]) -> list[_Made]:
         shallow, thin = copy.deepcopy(detector), copy.deepcopy(detector)
         for index in dropped:
             shallow.blocks.drop(index)
-        fewer = _macs(shallow).total
+        fewer = detector_macs(shallow).total
         heads, hidden = widths(detector, report, report.total - fewer)
         narrow(thin, heads, hidden)
         result += [_Made("depth", saving, {"dropped": dropped}, shallow, fewer),
-                   _Made("width", saving, {"heads": heads, "hidden": hidden}, thin, _macs(thin).total)]
+                   _Made("width", saving, {"heads": heads, "hidden": hidden}, thin, detector_macs(thin).total)]
     return result
 
 
@@ -140,7 +139,3 @@ def widths(detector: Detector, report: MacsReport, removed: int) -> tuple[list[i
 def _spread(total: int, places: int) -> list[int]:
     """``total`` over the places, as evenly as whole numbers go."""
     return [total * (place + 1) // places - total * place // places for place in range(places)]
-
-
-def _macs(detector: Detector) -> MacsReport:
-    return count_macs(detector, *blank_window(detector.config))

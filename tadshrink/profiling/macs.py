@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import HalvedBlock
+from tadshrink.models.detector import Detector
 from tadshrink.models.units import HALVES, NOUNS
 from tadshrink.profiling.conventions import Convention, find_convention
 from tadshrink.profiling.tracing import Trace, trace_without_data
+from tadshrink.profiling.windows import blank_window
 
 _BACKBONE = "backbone"
 _HEAD = {"neck": "neck", "rpn_head": "rpn_head"}
@@ -88,6 +90,11 @@ def parameters_by_part(detector: nn.Module) -> dict[str, int]:
     parts = _by_part(stack, sizes, _adapters(detector, stack))
     other = parameters(detector) - sum(parts.values())
     return parts | ({"other": other} if other else {})
+
+
+def detector_macs(detector: Detector, convention: str = "full") -> MacsReport:
+    """:func:`count_macs` for one window of the detector's configuration."""
+    return count_macs(detector, *blank_window(detector.config), convention)
 
 
 def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor, convention: str = "full") -> MacsReport:

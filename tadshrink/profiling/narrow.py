@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import HALVES
-from tadshrink.models.vit import Attention, Block, FeedForward, attend
+from tadshrink.models.vit import Attention, Block, FeedForward
 
 
 class NarrowAttention(Attention):
@@ -21,12 +21,6 @@ class NarrowAttention(Attention):
         super().__init__(inner, heads)
         self.qkv = nn.Linear(width, 3 * inner, bias=False)
         self.proj = nn.Linear(inner, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[n, N, D] -> [n, N, D]."""
-        n, count, _ = tokens.shape
-        query, key, value = self.project(tokens).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(attend(query, key, value).transpose(1, 2).flatten(2))
 
 
 def narrow(detector: Detector, heads: Sequence[int], hidden: Sequence[int]) -> None:

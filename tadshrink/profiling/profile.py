@@ -9,11 +9,10 @@ from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import Unit, gone
 from tadshrink.profiling.latency import Latency, measure_in_turn
-from tadshrink.profiling.macs import MacsReport, count_macs, parameters, parameters_by_part
+from tadshrink.profiling.macs import MacsReport, detector_macs, parameters, parameters_by_part
 from tadshrink.profiling.memory import PeakMemory, peak_memory
 from tadshrink.profiling.running import AS_USUAL, Measure, computing, ready
 from tadshrink.profiling.throughput import Throughput, check_fps
-from tadshrink.profiling.windows import blank_window
 from tadshrink.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def profile_detector(detector: Detector, measure: Measure | None = AS_USUAL, con
         UserError: no such convention or device, no frame rate, or not enough memory.
     """
     check_fps(fps)
-    macs = count_macs(detector, *blank_window(detector.config), convention)
+    macs = detector_macs(detector, convention)
     timing = None if measure is None else time_detector(detector, measure, fps, reporter)
     dropped = gone(detector.config.block_count, detector.blocks.left)
     return Profile(parameters(detector), parameters_by_part(detector), macs, timing, detector.config, dropped)

@@ -11,12 +11,11 @@ from tadshrink.device import Compute, with_dtype
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
 from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn
-from tadshrink.profiling.macs import count_macs
+from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.memory import PeakMemory, peak_memory
 from tadshrink.profiling.running import DTYPES, Measure, Ready, computing, ready
 from tadshrink.profiling.subject import Subject
 from tadshrink.profiling.throughput import Throughput
-from tadshrink.profiling.windows import blank_window
 from tadshrink.reporting import SILENT, Reporter
 
 #: What can change -> the values where none are given; those of frames are shares of the detector's own window.
@@ -79,7 +78,7 @@ def sweep(subject: Subject, axis: str, values: Sequence[int | str] | None, measu
         UserError: no such axis or value, not one value fits, or whatever is wrong with the detector.
     """
     detector, text = subject.open(reporter)
-    macs = _macs(detector)
+    macs = detector_macs(detector).total
     chosen = _values(axis, values, detector)
     with computing(measure, detector.config.compute_width, reporter) as compute, ExitStack() as stack:
         points: list[_Point] = []
@@ -116,7 +115,7 @@ def _point(axis: str, value: int | str, subject: Subject, detector: Detector, ma
            stack: ExitStack, reporter: Reporter) -> _Point:
     if axis == "frames":
         detector, _ = replace(subject, frames=value).open(SILENT)
-        macs = _macs(detector)
+        macs = detector_macs(detector).total
     else:
         measure = replace(measure, **{axis: value})
         compute = with_dtype(compute, measure.dtype)
@@ -133,7 +132,3 @@ def _row(point: _Point, times: list[float], first: _Point, first_times: list[flo
     return SweepRow(point.value, point.macs, latency,
                     Throughput.of(latency.median, config.sampling, point.measure.batch, fps), point.memory,
                     Ratio(ratio.median * more, ratio.low * more, ratio.high * more))
-
-
-def _macs(detector: Detector) -> int:
-    return count_macs(detector, *blank_window(detector.config)).total

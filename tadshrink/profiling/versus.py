@@ -10,21 +10,20 @@ from typing import Any
 
 from torch import Tensor
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import path_of
 from tadshrink.device import Compute
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
+from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.profiling.latency import Latency, Ratio, Run, measure_in_turn
-from tadshrink.profiling.macs import count_macs
+from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.memory import peak_memory
 from tadshrink.profiling.profile import Timing
 from tadshrink.profiling.running import Measure, computing, ready
 from tadshrink.profiling.subject import Subject, leave_out, sketched
 from tadshrink.profiling.throughput import Throughput
-from tadshrink.profiling.windows import blank_window, example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
-
-ONNX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,17 @@ def compare(detector: Detector, other: Subject, measure: Measure, convention: st
         latency = Latency.of(times[0], compute.device, compute.dtype_name, model.inputs.shape, model.compiled)
         others = Latency.of(times[1], compute.device, rival.dtype, model.inputs.shape, rival.compiled)
     timing = Timing(latency, Throughput.of(latency.median, detector.config.sampling, measure.batch, fps), memory)
-    own = count_macs(detector, *blank_window(detector.config), convention).total
+    own = detector_macs(detector, convention).total
     return timing, Versus(str(other.source), others, Ratio.of(*times), rival.macs, own / rival.macs, rival.provider)
 
 
 @contextmanager
 def _opened(other: Subject, measure: Measure, compute: Compute, convention: str, reporter: Reporter) -> Iterator[_Rival]:
-    path = other.source.path if isinstance(other.source, ModelFile) else other.source
-    if isinstance(path, Path) and path.suffix.lower() == ONNX:
+    if not isinstance(other.source, str) and is_onnx(path := path_of(other.source)):
         yield _onnx(path, measure, compute, convention, reporter)
         return
     detector, _ = other.open(reporter)
-    macs = count_macs(detector, *blank_window(detector.config), convention).total
+    macs = detector_macs(detector, convention).total
     with ready(detector, measure, compute, reporter) as model:
         yield _Rival(model.run, model.inputs, compute.dtype_name, macs, model.compiled)
 
@@ -103,5 +101,5 @@ def _onnx(path: Path, measure: Measure, compute: Compute, convention: str, repor
     inputs, masks = example_window(model.config, measure.batch)
     sketch = sketched(model.config, empty=True)
     leave_out(sketch, model.dropped, path)
-    macs = count_macs(sketch, *blank_window(model.config), convention).total
+    macs = detector_macs(sketch, convention).total
     return _Rival(lambda: model(inputs, masks), inputs, model.metadata.precision, macs, provider=model.provider)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, check_merged
 from tadshrink.compress.alignment import AlignmentLosses
 from tadshrink.compress.initialise import head_start
 from tadshrink.compress.settings import AlignSettings
@@ -116,8 +116,7 @@ def _heal(student: Detector, teacher: Detector, training: TrainingSet, settings:
 
 def _check_pair(student: Opened, teacher: Opened) -> None:
     for side in (student, teacher):
-        if side.checkpoint.lora:
-            raise UserError("its LoRA is not merged yet", where=side.path, fix="Run tadshrink merge first")
+        check_merged(side.checkpoint, side.path)
     ours, theirs = student.detector, teacher.detector
     left = theirs.blocks.left
     missing = [index if index not in left else f"{index}.{half}" for index, halves in ours.blocks.left.items()

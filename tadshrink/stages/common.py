@@ -8,7 +8,7 @@ from typing import Any
 
 from tadshrink.checkpoint.format import Checkpoint, record
 from tadshrink.checkpoint.io import save_checkpoint
-from tadshrink.checkpoint.opening import ModelFile, build_model, read_model
+from tadshrink.checkpoint.opening import ModelFile, build_model, path_of, read_model
 from tadshrink.compress.lora import split_lora
 from tadshrink.data.datasets import Dataset, load_dataset
 from tadshrink.device import Compute, choose_compute
@@ -68,7 +68,7 @@ def open_detector(file: Path | ModelFile, device: str | None, reporter: Reporter
     Raises:
         UserError: a file that is not a sound checkpoint, or weights that do not fit its architecture.
     """
-    path = file.path if isinstance(file, ModelFile) else file
+    path = path_of(file)
     checkpoint = read_model(file, reporter)
     detector = build_model(checkpoint, where=path)
     compute = choose_compute(device, detector.config.compute_width)

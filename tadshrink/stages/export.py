@@ -9,7 +9,7 @@ from typing import Any
 from tadshrink.checkpoint.foreign.writer import ReferenceLayout, save_reference
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
-from tadshrink.checkpoint.opening import ModelFile, build_model, read_model
+from tadshrink.checkpoint.opening import ModelFile, build_model, check_merged, path_of, read_model
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
@@ -80,11 +80,10 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
 
 def _opened(source: Checkpoint, file: Path | ModelFile, reporter: Reporter) -> Opened:
     """On the CPU, where the tracing happens."""
-    if source.lora:
-        raise UserError("its LoRA is not merged", where=file, fix="First: tadshrink merge CKPT -o merged.pth")
+    check_merged(source, file)
     detector = build_model(source, where=file)
     compute = choose_compute("cpu", detector.config.compute_width)
-    return Opened(file.path if isinstance(file, ModelFile) else file, source, detector, compute, source.checksum)
+    return Opened(path_of(file), source, detector, compute, source.checksum)
 
 
 def _export_onnx(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,

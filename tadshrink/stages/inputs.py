@@ -116,14 +116,15 @@ def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
         if not any(record.actions for record in records):
             raise UserError(f"split {split!r} has {len(records)} videos and not one action", where=dataset.root / dataset.config.annotations,
                             fix="Use a split with annotated actions")
-        check_files(dataset, split)
+        check_files(dataset, [split])
 
 
-def check_files(dataset: Dataset, split: str) -> None:
+def check_files(dataset: Dataset, splits: Sequence[str]) -> None:
     """Raise a :class:`UserError` if files of a split are not here."""
-    records = dataset.split(split)
-    if missing := absent(dataset, records):
-        raise _not_here(f"{len(missing)} of the {len(records)} {dataset.config.kind} of split {split!r}", missing, dataset)
+    for split in splits:
+        records = dataset.split(split)
+        if missing := absent(dataset, records):
+            raise _not_here(f"{len(missing)} of the {len(records)} {dataset.config.kind} of split {split!r}", missing, dataset)
 
 
 def absent(dataset: Dataset, records: Iterable[VideoRecord]) -> list[VideoRecord]:

@@ -8,15 +8,13 @@ from typing import cast
 import torch
 
 from tadshrink.checkpoint.format import Checkpoint
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.device import Compute
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
+from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.reporting import Reporter
 from tadshrink.stages.common import Opened, open_detector
-
-#: Ends the names of ONNX files.
-SUFFIX = ".onnx"
 
 
 def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -> Opened:
@@ -25,10 +23,10 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -
     Raises:
         UserError: neither a sound checkpoint nor a sound ONNX file, or a device that does not run it.
     """
-    path, settings = (file.path, file.settings.given()) if isinstance(file, ModelFile) else (file, {})
-    if path.suffix.lower() != SUFFIX:
+    path = path_of(file)
+    if not is_onnx(path):
         return open_detector(file, device, reporter)
-    if settings:
+    if isinstance(file, ModelFile) and (settings := file.settings.given()):
         raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=path, fix="Leave it out")
     from tadshrink.onnx_export.runtime import OnnxDetector
 

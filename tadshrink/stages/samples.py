@@ -16,7 +16,7 @@ from tadshrink.data.timeline import Video
 from tadshrink.data.windows import Window
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
-from tadshrink.profiling.running import example_window
+from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT
 from tadshrink.stages.common import DatasetChoice, Opened, fitted
 

@@ -61,20 +61,19 @@ def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, o
     if data.is_for_figures(split):
         raise UserError(f"split {split!r} is what models are judged on: after a selection by it, its mAP proves nothing",
                         where=data.root / data.config.annotations, fix=f"Use --split {HELDOUT}")
-    check_files(data, split)
+    options = options or SelectOptions()
+    check = check_splits if any(metric in NEED_ACTIONS for metric in (options.metric, *options.compare)) else check_files
+    check(data, [split])
     source = open_source(data, opened.detector.config.sampling, reporter)
-    return select_opened(opened, data, dataset, source, output, options or SelectOptions(), split, reporter)
+    return select_opened(opened, data, dataset, source, output, options, split, reporter)
 
 
 def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path, options: SelectOptions,
                   split: str = HELDOUT, reporter: Reporter = SILENT) -> Selected:
-    """:func:`select` for a detector and data that are open already.
+    """:func:`select` for a detector and data that are open and checked already.
 
     Every process that torchrun started calls this. The first one writes.
     """
-    if any(metric in NEED_ACTIONS for metric in (options.metric, *options.compare)):
-        check_splits(data, [split])
-
     def rank(options: SelectOptions, journal: Journal) -> Ranking:
         return rank_units(opened.detector, data, split, options, source, opened.compute, journal, reporter)
 

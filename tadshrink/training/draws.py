@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tadshrink.data.loader import Batch, TrainingSet, prefetch
-from tadshrink.distributed import World, world
+from tadshrink.distributed import World, check_shares, world
 from tadshrink.errors import UserError
 
 
@@ -34,11 +34,10 @@ class Draws:
     processes: World = field(default_factory=world)
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.processes.size or self.samples < self.processes.size:
-            few = self.samples < self.processes.size
-            raise UserError(f"{self.processes.size} processes cannot share batches of {min(self.batch_size, self.samples)} windows evenly",
-                            fix="Raise --subset, or start fewer processes" if few else
-                            "Give a --batch-size that is a multiple of the number of processes")
+        check_shares(self.batch_size, self.processes)
+        if self.samples < self.processes.size:
+            raise UserError(f"{self.processes.size} processes cannot share {self.samples} windows",
+                            fix="Raise --subset, or start fewer processes")
 
     @property
     def samples(self) -> int:

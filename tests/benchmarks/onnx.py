@@ -33,7 +33,7 @@ from tadshrink.onnx_export.runtime import open_session
 from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.onnx_export.tracing import input_name
 from tadshrink.onnx_export.writing import write_onnx
-from tadshrink.profiling.running import example_window
+from tadshrink.profiling.windows import example_window
 
 RESULTS = Path(__file__).parent / "results"
 FIRST = "torch fp32"

@@ -69,5 +69,5 @@ def test_all_wrong_values_are_told_together_by_the_names_of_their_options() -> N
 
 
 def test_an_error_about_several_values_names_none() -> None:
-    with pytest.raises(UserError, match=r"^bad settings: Value error, all losses have the weight 0\. Add"):
+    with pytest.raises(UserError, match=r"^bad settings: all losses have the weight 0\. Add"):
         settings_from(AlignSettings, feature_weight=0, cls_kd_weight=0, reg_kd_weight=0, task_weight=0)

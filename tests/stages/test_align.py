@@ -126,7 +126,7 @@ def test_interrupted_with_kept_answers_and_a_head_start_it_gives_the_same_file(t
 
 
 def test_a_model_whose_updates_are_not_merged_is_refused(tiny, chain, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not merged yet\. Run tadshrink merge first"):
+    with pytest.raises(UserError, match=r"not merged yet\. First: tadshrink merge"):
         align(chain.aligned, tiny.checkpoint, tiny.choice, tmp_path / "a.pth", AlignSettings(), "cpu")
 
 

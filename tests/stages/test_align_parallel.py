@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from tadshrink.models.detector import Detector
 from tadshrink.profiling.windows import example_window
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
+from tests.torchrun import by_torchrun
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
 
@@ -35,12 +33,10 @@ def steady(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_torchrun(tiny, folder: Path, output: Path, *options: str) -> tuple[dict[str, Any], str]:
+def aligned_by_two(tiny, folder: Path, output: Path, *options: str) -> tuple[dict[str, Any], str]:
     """What the first of two processes printed as JSON, and what both said."""
-    arguments = ("align", folder / "student.pth", "--teacher", folder / "teacher.pth", "--dataset", tiny.yaml, "--epochs", 2, "--device", "cpu",
-                 "-o", output, "--json", *options)
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tadshrink",
-                           *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = by_torchrun("align", folder / "student.pth", "--teacher", folder / "teacher.pth", "--dataset", tiny.yaml, "--epochs", 2,
+                        "--device", "cpu", "-o", output, "--json", *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 
@@ -50,7 +46,7 @@ def by_torchrun(tiny, folder: Path, output: Path, *options: str) -> tuple[dict[s
     pytest.param({"init": "linear", "lora_blocks": "after-cut", "cls_kd": "decoupled", "mid_weight": 1.0}, id="more", marks=pytest.mark.slow)])
 def test_two_processes_train_as_one_does(tiny, steady: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     options = [str(part) for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
-    two, said = by_torchrun(tiny, steady, tmp_path / "two.pth", *options)
+    two, said = aligned_by_two(tiny, steady, tmp_path / "two.pth", *options)
     one = align(steady / "student.pth", steady / "teacher.pth", tiny.choice, tmp_path / "one.pth", AlignSettings(epochs=2, **settings), "cpu")
     assert [curve.keys() for curve in two["curve"]] == [curve.keys() for curve in one.curve]
     for ours, theirs in zip(two["curve"], one.curve, strict=True):

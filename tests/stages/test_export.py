@@ -41,7 +41,7 @@ def test_nothing_to_write(tiny) -> None:
 def test_lora_is_refused_in_one_line(tiny, tmp_path: Path) -> None:
     lora = {"rank": 1, "alpha": 1.0, "targets": ["qkv"], "state": {}}
     save_checkpoint(tmp_path / "aligned.pth", replace(load_checkpoint(tiny.checkpoint), lora=lora))
-    with pytest.raises(UserError, match=r"aligned.pth: its LoRA is not merged\. First: tadshrink merge CKPT -o merged.pth"):
+    with pytest.raises(UserError, match=r"aligned.pth: its LoRA is not merged yet\. First: tadshrink merge CKPT -o merged.pth"):
         export(tmp_path / "aligned.pth", onnx=tmp_path / "a.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["aligned.pth"]
 

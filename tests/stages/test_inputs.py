@@ -139,7 +139,7 @@ def test_a_video_is_absent_if_one_of_its_streams_is(features: Callable[..., Data
 def test_where_a_folder_is_missing_the_source_of_the_data_is_named(features: Callable[..., Dataset], tmp_path: Path) -> None:
     data = features("source: A letter to the authors.\n" + SETTINGS)
     with pytest.raises(UserError, match="Add them, correct"):
-        check_files(data, "train")
+        check_files(data, ["train"])
     other = replace(data, config=data.config.model_copy(update={"features": "elsewhere"}))
     with pytest.raises(UserError, match=r"toy is looked for in .*\(a\.json, elsewhere/NAME\.npy\).*--root.*A letter to the authors"):
-        check_files(other, "train")
+        check_files(other, ["train"])

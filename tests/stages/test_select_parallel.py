@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +12,9 @@ import torch
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.stages.select import select
+from tests.torchrun import by_torchrun
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
-
-
-def by_torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tadshrink",
-                           *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 @pytest.mark.parametrize("options", [

@@ -53,7 +53,7 @@ def test_processes_share_each_batch(size: int) -> None:
 def test_processes_that_cannot_share_evenly_are_refused(count: int, batch_size: int, size: int) -> None:
     with pytest.raises(UserError, match=rf"{size} processes cannot share batches of \d windows evenly\. Give a --batch-size that"):
         some(count, batch_size, processes=World(0, size))
-    with pytest.raises(UserError, match=r"2 processes cannot share batches of 1 windows evenly\. Raise --subset, or start fewer"):
+    with pytest.raises(UserError, match=r"2 processes cannot share 1 windows\. Raise --subset, or start fewer"):
         some(1, 2, processes=World(0, 2))
 
 

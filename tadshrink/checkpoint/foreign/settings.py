@@ -14,7 +14,8 @@ from tadshrink.checkpoint.foreign.presets import PRESETS
 from tadshrink.checkpoint.wording import printable
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
-from tadshrink.models.config import PostprocessConfig, describe
+from tadshrink.models.config import PostprocessConfig
+from tadshrink.settings import problems_in
 
 #: More blocks, layers or levels than any of the code bases have; keeps a damaged number from building a giant.
 MOST_LAYERS = 256
@@ -173,7 +174,7 @@ def _checked(data: Mapping[str, Any], problems: list[str], where: object) -> Loa
     try:
         settings = LoadSettings.model_validate(known)
     except ValidationError as error:
-        problems.append(describe(error))
+        problems += problems_in(error)
     if problems:
         fix = f"Known settings: {', '.join(LoadSettings.model_fields)}" if unknown else "Write each as in: heads=6"
         raise UserError(f"bad settings: {'; '.join(problems)}", where=where, fix=fix)
