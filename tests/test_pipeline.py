@@ -328,7 +328,9 @@ def test_bad_settings_are_found_before_anything_is_written(tiny, tmp_path: Path,
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize(("schedule", "unit"), [("span", "block"), ("one-shot", "mlp"), ("progressive", "attention")])
+@pytest.mark.parametrize(("schedule", "unit"), [
+    ("one-shot", "mlp"), pytest.param("span", "block", marks=pytest.mark.slow),
+    pytest.param("progressive", "attention", marks=pytest.mark.slow)])
 def test_schedules_and_units(tiny, tmp_path: Path, schedule: str, unit: str) -> None:
     settings = SETTINGS.model_copy(update={"schedule": schedule, "unit": unit, "align": AlignSettings(epochs=1, batch_size=4)})
     result = run(tiny.checkpoint, tiny.choice, tmp_path / "w", settings, device="cpu").to_json()

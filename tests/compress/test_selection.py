@@ -250,7 +250,8 @@ class Stops(Reporter):
         return tracked()
 
 
-@pytest.mark.parametrize(("metric", "options"), [("loss", {}), ("map", {"race": True})], ids=["full", "race"])
+@pytest.mark.parametrize(("metric", "options"), [
+    pytest.param("loss", {}, id="full"), pytest.param("map", {"race": True}, id="race", marks=pytest.mark.slow)])
 def test_broken_off_it_goes_on_after_the_last_group_and_ends_the_same(tiny, source: Source, tmp_path: Path, metric: str, options: dict) -> None:
     common = {"batch_size": 1, "split": "training", **options}
     straight = rank(tiny, source, metric, **common)

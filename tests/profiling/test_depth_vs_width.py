@@ -46,8 +46,8 @@ def test_both_save_the_same(arch: Sketch) -> None:
     assert list(told["variants"][1]) == ["kind", "saving", "dropped", "macs", "params", "latency_ms", "speedup"]
 
 
-@pytest.mark.parametrize(("arch", "blocks"), [
-    ("videomae-s", 3), pytest.param("videomae-b", 2, marks=pytest.mark.slow), pytest.param("videomae-l", 6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "blocks"), [("videomae-s", 3), ("videomae-b", 2), ("videomae-l", 6)])
 def test_the_released_sizes_come_out_equal_within_one_unit(arch: str, blocks: int) -> None:
     config = Sketch(arch).config()
     detector = sketched(config, empty=True)

@@ -35,6 +35,7 @@ def test_two_processes_rank_as_one_does_bit_for_bit(tiny, tmp_path: Path, option
     assert sorted(item.name for item in tmp_path.iterdir()) == ["one.pth", "two.pth"]
 
 
+@pytest.mark.slow
 def test_a_run_by_two_processes(tiny, tmp_path: Path) -> None:
     command = ("run", tiny.checkpoint, "--dataset", tiny.yaml, "--target", 1, "--metric", "mse", "--tolerance", 100, "--epochs", 1,
                "--latency-runs", 1, "--work-dir", tmp_path / "w", "--json")
