@@ -71,7 +71,7 @@ def profile_detector(detector: Detector, measure: Measure | None = AS_USUAL, con
     Args:
         measure: how; None only counts, which computes nothing: the detector may be without data ("meta" device).
         convention: what counts, see :data:`~tadshrink.profiling.conventions.CONVENTIONS`.
-        fps: of the videos; None assumes 30, which is told in the result.
+        fps: of the videos; None for those that the model was trained on, or 30 where nobody knows, which is told in the result.
 
     Raises:
         UserError: no such convention or device, no frame rate, or not enough memory.

@@ -37,10 +37,11 @@ class Throughput:
             UserError: ``fps`` is not positive.
         """
         check_fps(fps)
-        rate = USUAL if fps is None else fps
+        known = sampling.fps if fps is None else fps
+        rate = USUAL if known is None else known
         lasts = None if sampling.mode == "resize" else sampling.window * sampling.snippet_stride / rate
         each = batch * 1000 / milliseconds
-        return cls(sampling.frames * each, lasts, None if lasts is None else lasts * each, rate, fps is None)
+        return cls(sampling.frames * each, lasts, None if lasts is None else lasts * each, rate, known is None)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
