@@ -45,7 +45,8 @@ def command(
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch on a CPU.", show_default=False, rich_help_panel=_HOW)] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="By torch.compile; eagerly where that fails.", rich_help_panel=_HOW)] = False,
     fps: Annotated[float | None, typer.Option(help="Frames per second of the videos, for the real-time factor. Default: those that the "
-                                                   "model was trained on, or 30 if it does not know.", show_default=False, rich_help_panel=_HOW)] = None,
+                                                   "model was trained on, or 30 if it does not know.", show_default=False,
+                                              rich_help_panel=_HOW)] = None,
     vs: Annotated[Path | None, typer.Option("--vs", metavar="OTHER", help="A checkpoint or .onnx file to time in turn with it.",
                                             show_default=False, rich_help_panel=_OTHER)] = None,
     sweep: Annotated[str | None, typer.Option(metavar="AXIS", help="Time it at several frames, batch or dtype; frames=128,256 names them.",
