@@ -14,12 +14,9 @@ import numpy as np
 
 from tadshrink.checkpoint.format import digest
 from tadshrink.compress.candidates import Key
-from tadshrink.compress.judges import Tally
+from tadshrink.compress.judges import Found
 from tadshrink.errors import UserError
 from tadshrink.reporting import SILENT, Reporter
-
-#: What one group of videos gave.
-Found = dict[Key, Tally]
 
 
 class Entry(NamedTuple):

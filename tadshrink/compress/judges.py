@@ -7,7 +7,9 @@ video to judge the candidate on any set of videos.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from tadshrink.data.sources import Source
 from tadshrink.device import Compute
 from tadshrink.evaluation.bootstrap import resample
 from tadshrink.evaluation.detections import Detections
-from tadshrink.evaluation.inference import Collector, ground_truth
+from tadshrink.evaluation.inference import Collector, finish_together, ground_truth
 from tadshrink.evaluation.matching import compare
 from tadshrink.evaluation.mean_ap import map_result
 from tadshrink.evaluation.rules import RULES
@@ -34,6 +36,8 @@ from tadshrink.models.losses import detection_losses
 Windows = tuple[Tensor, Tensor, list[VideoWindow]]
 #: Video -> what a judge noted of it.
 Tally = Mapping[str, np.ndarray]
+#: What one group of videos gave.
+Found = dict[Key, Tally]
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,15 @@ class Judge:
     def __init__(self, bench: Bench, kind: str, seed: int) -> None:
         self.bench, self.kind, self.seed = bench, kind, seed
 
-    def group(self, batches: Iterable[Windows], candidates: Sequence[Key]) -> dict[Key, Tally]:
-        """Of all windows of some videos, by candidate (and the whole model); each video comes in one group."""
+    def group(self, batches: Iterable[Windows], candidates: Sequence[Key], beside: Executor) -> Future[Found]:
+        """Look at all windows of some videos; each video comes in one group.
+
+        Args:
+            beside: one thread for what need not be waited for before the next group is looked at.
+
+        Returns:
+            what is noted, by candidate (and the whole model).
+        """
         raise NotImplementedError
 
     def score(self, key: Key, tally: Tally) -> float:
@@ -93,15 +104,31 @@ class OutputJudge(Judge):
     """By the detector's output without each candidate."""
 
     @torch.inference_mode()
-    def group(self, batches: Iterable[Windows], candidates: Sequence[Key]) -> dict[Key, Tally]:
-        detector, books = self.bench.detector, {key: self.open() for key in (WHOLE, *candidates)}
+    def group(self, batches: Iterable[Windows], candidates: Sequence[Key], beside: Executor) -> Future[Found]:
+        books = {key: self.open() for key in (WHOLE, *candidates)}
+        noted: list[Future[None]] = []
         for inputs, masks, windows in batches:
             with self.bench.compute.autocast():
-                features = leave_out(detector, inputs, masks, candidates)
-                targets = self.bench.targets(windows)
-                for key, book in books.items():
-                    self.note(book, detector.finish(features[key], masks), windows, features[WHOLE], targets)
-        return {key: self.close(book) for key, book in books.items()}
+                features = leave_out(self.bench.detector, inputs, masks, candidates)
+            # Of a long video, no more than two batches of features are kept.
+            for earlier in noted:
+                earlier.result()
+            noted = [beside.submit(self._note, books, features, masks, windows)]
+        return beside.submit(self._closed, books, noted)
+
+    @torch.inference_mode()
+    def _note(self, books: dict[Key, Any], features: dict[Key, Tensor], masks: Tensor, windows: list[VideoWindow]) -> None:
+        """What the head makes of the features without each candidate."""
+        targets = self.bench.targets(windows)
+        with self.bench.compute.autocast():
+            for key, book in books.items():
+                self.note(book, self.bench.detector.finish(features[key], masks), windows, features[WHOLE], targets)
+
+    def _closed(self, books: dict[Key, Any], noted: list[Future[None]]) -> Found:
+        for earlier in noted:
+            # It is done, as there is one thread only; but may have failed.
+            earlier.result()
+        return self.close(books)
 
     def open(self):  # type: ignore[no-untyped-def]
         """A book for one candidate."""
@@ -111,8 +138,8 @@ class OutputJudge(Judge):
         """Write a batch of windows into a book; ``whole`` ``[B, D, T]`` are the features of the whole model."""
         raise NotImplementedError
 
-    def close(self, book) -> Tally:  # type: ignore[no-untyped-def]
-        """What is in a book."""
+    def close(self, books) -> Found:  # type: ignore[no-untyped-def]
+        """What is in the books."""
         raise NotImplementedError
 
 
@@ -135,9 +162,9 @@ class MapJudge(OutputJudge):
     def note(self, book: Collector, output: DetectorOutput, windows: list[VideoWindow], *more: object) -> None:
         book.add(output, windows)
 
-    def close(self, book: Collector) -> Tally:
-        return {video: np.concatenate([found.segments, found.scores[:, None], found.labels[:, None].astype(np.float32)], axis=1)
-                for video, found in book.finish().items()}
+    def close(self, books: dict[Key, Collector]) -> Found:
+        found = finish_together(list(books.values()))
+        return {key: {video: _rows(detections) for video, detections in videos.items()} for key, videos in zip(books, found, strict=True)}
 
     def score(self, key: Key, tally: Tally) -> float:
         return map_result(self._compared(tally), self.classes).average
@@ -155,6 +182,10 @@ class MapJudge(OutputJudge):
         found = {video: _detections(tally[video]) for video in truth}
         return compare(flatten_truth(truth, self.classes, self.rule, self.regions), flatten_detections(found, number_videos(truth)),
                        self.thresholds, self.rule)
+
+
+def _rows(found: Detections) -> np.ndarray:
+    return np.concatenate([found.segments, found.scores[:, None], found.labels[:, None].astype(np.float32)], axis=1)
 
 
 def _detections(rows: np.ndarray) -> Detections:
@@ -185,8 +216,8 @@ class _MeanOutputJudge(MeanJudge, OutputJudge):
     def open(self) -> dict[str, np.ndarray]:
         return {}
 
-    def close(self, book: dict[str, np.ndarray]) -> Tally:
-        return book
+    def close(self, books: dict[Key, dict[str, np.ndarray]]) -> Found:
+        return dict(books)
 
 
 class LossJudge(_MeanOutputJudge):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tadshrink.compress.candidates import Key
-from tadshrink.compress.judges import Bench, Judge, MeanJudge, Tally, Windows, add_windows
+from tadshrink.compress.judges import Bench, Found, Judge, MeanJudge, Tally, Windows, add_windows
 from tadshrink.compress.lora import merged_copy
 from tadshrink.compress.passes import walk
 from tadshrink.models.body import unit_prefixes
@@ -27,7 +28,7 @@ class CosineJudge(MeanJudge):
     whole = False
 
     @torch.inference_mode()
-    def group(self, batches: Iterable[Windows], candidates: Sequence[Key]) -> dict[Key, Tally]:
+    def group(self, batches: Iterable[Windows], candidates: Sequence[Key], beside: Executor) -> Future[Found]:
         books: dict[Key, dict[str, np.ndarray]] = {key: {} for key in candidates}
         for inputs, masks, windows in batches:
             inside: dict[Key, Tensor] = {}
@@ -36,7 +37,7 @@ class CosineJudge(MeanJudge):
                     inside |= {key: before for key in candidates if key[0] == unit}
                     for key in [key for key in inside if key[-1] == unit]:
                         add_windows(books[key], windows, _distances(inside.pop(key), after, len(windows)))
-        return books
+        return beside.submit(lambda: dict(books))
 
 
 def _distances(before: Tensor, after: Tensor, batch: int) -> list[float]:
@@ -57,7 +58,7 @@ class TaylorJudge(MeanJudge):
         updated = any(".lora_" in name for name, _ in bench.detector.named_parameters())
         self.model = (merged_copy if updated else copy.deepcopy)(bench.detector).eval().requires_grad_(False)
 
-    def group(self, batches: Iterable[Windows], candidates: Sequence[Key]) -> dict[Key, Tally]:
+    def group(self, batches: Iterable[Windows], candidates: Sequence[Key], beside: Executor) -> Future[Found]:
         weights = {unit: _weights(self.model, unit) for key in candidates for unit in key}
         chosen = [weight for group in weights.values() for weight in group]
         books: dict[Key, dict[str, np.ndarray]] = {key: {} for key in candidates}
@@ -67,7 +68,7 @@ class TaylorJudge(MeanJudge):
                       for unit, group in weights.items()}
             for key, book in books.items():
                 add_windows(book, windows, [sum(values[unit] for unit in key)] * len(windows))
-        return books
+        return beside.submit(lambda: dict(books))
 
     def _gradients(self, inputs: Tensor, masks: Tensor, windows: list, chosen: list[Tensor]) -> tuple[Tensor, ...]:  # type: ignore[type-arg]
         for weight in chosen:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
 
 from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
-from tadshrink.compress.journal import Entry, Found, Journal
-from tadshrink.compress.judges import Bench, Judge, LossJudge, MapJudge, MseJudge, Windows
+from tadshrink.compress.journal import Entry, Journal
+from tadshrink.compress.judges import Bench, Found, Judge, LossJudge, MapJudge, MseJudge, Windows
 from tadshrink.compress.one_pass import CosineJudge, RandomJudge, TaylorJudge
 from tadshrink.compress.racing import Rung, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
@@ -104,15 +105,24 @@ class _Selection:
         rounds = self._rounds()
         mine = [self.groups[places[world().rank]] for places in rounds if len(places) > world().rank]
         with (reporter.track("select", count_windows((video for group in mine for video in group), source)) as advance,
-              closing(_decoded(mine, source, self.judge.bench.compute, batch_size, advance)) as batches):
+              closing(_decoded(mine, source, self.judge.bench.compute, batch_size, advance)) as batches, ThreadPoolExecutor(1) as beside):
+            waiting: list[tuple[range, Future[Found] | None]] = []
             for places in rounds:
-                own = self.judge.group(next(batches), self._alive()) if len(places) > world().rank else {}
-                for found in gather(own)[: len(places)]:
-                    if journal and world().rank == 0:
-                        journal.add(Entry(found, time.perf_counter() - self.started))
-                    self._take(found)
+                own = self.judge.group(next(batches), self._alive(), beside) if len(places) > world().rank else None
+                waiting.append((places, own))
+                # The last group is taken while the next one is looked at, unless it decides who goes on.
+                decides = places[-1] + 1 in self.race or places is rounds[-1]
+                while waiting and (decides or len(waiting) > 1):
+                    self._gathered(*waiting.pop(0), journal)
                 if self._over():
                     return
+
+    def _gathered(self, places: range, own: Future[Found] | None, journal: Journal | None) -> None:
+        """Take what each process found in its group."""
+        for found in gather({} if own is None else own.result())[: len(places)]:
+            if journal and world().rank == 0:
+                journal.add(Entry(found, time.perf_counter() - self.started))
+            self._take(found)
 
     def _go_on(self, entries: list[Entry], reporter: Reporter) -> None:
         """Take what an interrupted call found."""
