@@ -30,6 +30,7 @@ def command(
                                               "else each video's own.", show_default=False)] = None,
     class_scores: options.ClassScores = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     json: options.Json = False,
 ) -> None:
     """Detect actions in video files of any length. A broken file is named and does not stop the others."""
@@ -37,7 +38,7 @@ def command(
     from tadshrink.stages.detect import detect
 
     check_picture(plot)
-    result = detect(checkpoint, videos, output, top, score_threshold, device, ConsoleReporter(), fps, class_scores)
+    result = detect(checkpoint, videos, output, top, score_threshold, device, ConsoleReporter(), fps, class_scores, compiled)
     for name, found in result.detections.items():
         rows = zip(found.segments.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
         table(f"{name}: {len(found)} detections", ["label", "start", "end", "score"],

@@ -56,6 +56,7 @@ def command(
     root: options.Root = None,
     allow_missing: options.AllowMissing = False,
     device: options.Device = None,
+    compiled: options.Compile = False,
     json: options.Json = False,
 ) -> None:
     """mAP of a checkpoint, or of a file of detections, on a split: at each tIoU and per class; recall, and kinds of errors."""
@@ -63,7 +64,7 @@ def command(
     from tadshrink.evaluation.rules import ACTIVITYNET, find_rule
     from tadshrink.evaluation.scoring import parse_tiou
 
-    of_model = {"CKPT": checkpoint, "-o": output, "--class-scores": class_scores}
+    of_model = {"CKPT": checkpoint, "-o": output, "--class-scores": class_scores, "--compile": compiled or None}
     of_files = {"--annotations": annotations, "--blocked": blocked, "--classes": classes, "--only-split": only_split or None}
     _check(results, dataset, of_model, of_files)
     named, thresholds, reporter = rule and find_rule(rule), parse_tiou(tiou) if tiou is not None else None, ConsoleReporter()
@@ -80,7 +81,7 @@ def command(
         assert dataset is not None
         choice = DatasetChoice(dataset, root, allow_missing)
         scored = (evaluate_results(results, choice, split, named, thresholds, only_split, reporter) if results else
-                  evaluate(checkpoint, choice, split, batch_size, device, reporter, class_scores, named, thresholds, output))
+                  evaluate(checkpoint, choice, split, batch_size, device, reporter, class_scores, named, thresholds, output, compiled))
     print_score(f"{results or checkpoint} on {split}", scored)
     emit(json, scored.to_json())
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from tadshrink.compiling import compile_network
 from tadshrink.device import Compute, choose_compute, with_dtype
 from tadshrink.errors import UserError
 from tadshrink.models.config import BackboneConfig, DetectorConfig
@@ -20,8 +21,6 @@ from tadshrink.reporting import Reporter
 
 #: Timed calls, and how long warming up and timing may take (s), where nothing else was asked for.
 RUNS, SECONDS = 20, 60.0
-#: Detectors that are compiled side by side at most.
-MANY = 64
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -123,7 +122,7 @@ def ready(detector: Detector, measure: Measure, compute: Compute, reporter: Repo
         network: nn.Module = detector
         if measure.compiled:
             stack.callback(torch.compiler.reset)
-            network = _compiled(detector, call, reporter)
+            network = compile_network(detector, call, reporter)
         with enough_memory(detector.config, measure.batch):
             call(network)
             if compute.device.type == "cuda":
@@ -145,23 +144,6 @@ def enough_memory(config: DetectorConfig, batch: int) -> Iterator[None]:
         size = f"of {sampling.window} cells" + (f", {sampling.frames} frames of {sampling.frame_size} pixels" if video else "")
         raise UserError(f"not enough memory for {batch} window{'s' * (batch > 1)} {size}",
                         fix="Measure a smaller one, or count only: --no-time") from error
-
-
-def _compiled(detector: Detector, call: Callable[[nn.Module], object], reporter: Reporter) -> nn.Module:
-    """The compiled detector; the detector itself where compiling fails."""
-    reporter.note("compiling by torch.compile, which can take minutes")
-    network = torch.compile(detector, dynamic=False)
-    try:
-        # Several detectors are compiled side by side: beyond a limit torch would run the rest eagerly without a word.
-        with torch._dynamo.config.patch(recompile_limit=MANY):
-            call(network)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # Whatever a compiler raises: of C++, of Triton, of its own.
-        first = next(iter(str(error).splitlines()), "")
-        reporter.note(f"torch.compile failed ({type(error).__name__}: {first[:200]}): measured eagerly")
-        return detector
-    return network
 
 
 @contextmanager

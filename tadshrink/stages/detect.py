@@ -37,7 +37,8 @@ class Detected:
 
 
 def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | None = None, top: int = 100, score_threshold: float = 0.0,
-           device: str | None = None, reporter: Reporter = SILENT, fps: float | None = None, class_scores: Path | None = None) -> Detected:
+           device: str | None = None, reporter: Reporter = SILENT, fps: float | None = None, class_scores: Path | None = None,
+           compiled: bool = False) -> Detected:
     """Detections in each video (or file of features), and an ActivityNet-style JSON at ``output``. A broken file does not stop the others.
 
     Args:
@@ -46,6 +47,7 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
         fps: frames per second of the videos that features come from; of a model on videos, those that it counts in (default: of its
             training videos, if it knows them, else each video's own).
         class_scores: file of a video-level classifier that names the proposals of a model of one class.
+        compiled: see :func:`~tadshrink.stages.opening.open_model`.
 
     Raises:
         UserError: the checkpoint cannot be read, or two videos have the same name.
@@ -53,7 +55,7 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
     check_output(output)
     names = _names(videos)
     scores = None if class_scores is None else read_video_scores(class_scores)
-    opened = open_model(checkpoint, device, reporter)
+    opened = open_model(checkpoint, device, reporter, compiled)
     config = opened.detector.config
     check_scores(config, scores)
     if model_kind(config) == "videos" and config.sampling.mode != "resize" and not (fps or config.sampling.fps):

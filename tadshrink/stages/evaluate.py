@@ -26,7 +26,7 @@ from tadshrink.stages.score import Reference, regions_of, score_against, tell
 
 def evaluate(checkpoint: Path | ModelFile, dataset: DatasetChoice, split: str = "testing", batch_size: int = 8, device: str | None = None,
              reporter: Reporter = SILENT, class_scores: Path | None = None, rule: Rule | None = None,
-             thresholds: Sequence[float] | None = None, output: Path | None = None) -> Score:
+             thresholds: Sequence[float] | None = None, output: Path | None = None, compiled: bool = False) -> Score:
     """Detect on a split and score the detections.
 
     Args:
@@ -34,13 +34,14 @@ def evaluate(checkpoint: Path | ModelFile, dataset: DatasetChoice, split: str = 
         class_scores: file of a video-level classifier that names the proposals of a model of one class; default: the dataset's.
         rule, thresholds: of the comparison; default: the dataset's.
         output: JSON file for the detections that were scored.
+        compiled: see :func:`~tadshrink.stages.opening.open_model`.
 
     Raises:
         UserError: unreadable input, or a split without a single action.
     """
     check_output(output)
     given = None if class_scores is None else read_video_scores(class_scores)
-    opened = open_model(checkpoint, device, reporter)
+    opened = open_model(checkpoint, device, reporter, compiled)
     data = dataset.load(reporter)
     scores = given or _dataset_scores(opened, data, reporter)
     opened, data = fitted(opened, data, reporter, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -17,15 +18,21 @@ from tadshrink.reporting import Reporter
 from tadshrink.stages.common import Opened, open_detector
 
 
-def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -> Opened:
+def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter, compiled: bool = False) -> Opened:
     """:func:`~tadshrink.stages.common.open_detector`, also for ONNX files: what comes back detects, and does nothing else.
+
+    Args:
+        compiled: by ``torch.compile``; where that fails, or windows differ in length, it is told and the detector is as it was.
 
     Raises:
         UserError: neither a sound checkpoint nor a sound ONNX file, or a device that does not run it.
     """
     path = path_of(file)
     if not is_onnx(path):
-        return open_detector(file, device, reporter)
+        opened = open_detector(file, device, reporter)
+        return _compiled(opened, reporter) if compiled else opened
+    if compiled:
+        raise UserError("an ONNX file is run by ONNX Runtime, and not compiled by torch", where=path, fix="Leave --compile out")
     if isinstance(file, ModelFile) and (settings := file.settings.given()):
         raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=path, fix="Leave it out")
     from tadshrink.onnx_export.runtime import OnnxDetector
@@ -34,3 +41,12 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -
     checkpoint = Checkpoint(model.config.model_dump(mode="json"), {}, list(model.config.classes), list(model.dropped))
     compute = Compute(torch.device("cpu"), torch.float32, f"ONNX Runtime ({model.provider})")
     return Opened(path, checkpoint, cast(Detector, model), compute, model.checksum)
+
+
+def _compiled(opened: Opened, reporter: Reporter) -> Opened:
+    if opened.detector.config.sampling.mode == "whole":
+        reporter.note("not compiled: its windows are as long as their videos, and each length would be compiled anew")
+        return opened
+    from tadshrink.compiling import CompiledDetector
+
+    return replace(opened, detector=cast(Detector, CompiledDetector(opened.detector, reporter)))

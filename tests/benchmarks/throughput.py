@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tadshrink.compiling import CompiledDetector
 from tadshrink.data.sources import VideoSource
 from tadshrink.data.synthetic import write_video
 from tadshrink.data.timeline import Video
@@ -45,6 +46,7 @@ from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.onnx_export.writing import write_onnx
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.windows import example_window
+from tadshrink.reporting import SILENT
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 256
@@ -74,19 +76,6 @@ class Way:
             return self.model(*window)
 
 
-class Compiled:
-    """A detector whose whole graph is compiled; what detects asks for no more."""
-
-    def __init__(self, detector: Detector) -> None:
-        self.config, self._run = detector.config, torch.compile(detector, dynamic=False)
-
-    def eval(self) -> Compiled:
-        return self
-
-    def __call__(self, inputs: Tensor, masks: Tensor) -> Any:
-        return self._run(inputs, masks)
-
-
 def detector() -> Detector:
     """With random weights."""
     config = preset("videomae-s", [f"class {number}" for number in range(20)])
@@ -103,7 +92,7 @@ def ways(model: Detector, folder: Path, compiled: bool) -> dict[str, Way]:
     found = {FIRST: Way(model, torch.float32), "eager bfloat16": Way(model, torch.bfloat16)}
     if compiled:
         # Each its own graph.
-        found |= {f"compiled {name}": Way(Compiled(model), getattr(torch, name)) for name in ("float32", "bfloat16")}
+        found |= {f"compiled {name}": Way(CompiledDetector(model, SILENT), getattr(torch, name)) for name in ("float32", "bfloat16")}
     return found | {f"ONNX Runtime {name}": Way(OnnxDetector.open(path, "cpu"), torch.float32) for name, path in paths.items()}
 
 

@@ -82,7 +82,7 @@ def test_where_compiling_fails_it_runs_eagerly_and_that_is_told(monkeypatch: pyt
     with ready(Detector(VIDEO), Measure(compiled=True), CPU, reporter) as model:
         assert not model.compiled
         model.run()
-    assert reporter.lines[-1] == "torch.compile failed (RuntimeError: no compiler here): measured eagerly"
+    assert reporter.lines[-1] == "torch.compile failed (RuntimeError: no compiler here): it runs eagerly"
 
 
 @pytest.mark.slow
