@@ -14,8 +14,7 @@ class OnnxSettings:
         precision: a key of :data:`~tadshrink.onnx_export.precision.PRECISIONS`.
         nms: put hard NMS into the graph, with the threshold ``nms_iou`` (see :func:`~tadshrink.onnx_export.suppression.hard_postprocess`).
         cells: grid cells of a window, where videos come whole (features, mode "whole"); default: the model's window.
-        static: of "int8": calibrate on the windows that are there, or find the ranges of activations anew in every call; None
-            calibrates if there are real windows.
+        static: of "int8": calibrate on real windows, instead of finding the ranges of activations anew in every call.
         provider: that the check runs with, see :meth:`~tadshrink.onnx_export.runtime.OnnxDetector.open`.
     """
 
@@ -23,7 +22,7 @@ class OnnxSettings:
     nms: bool = False
     nms_iou: float | None = None
     provider: str | None = None
-    static: bool | None = None
+    static: bool = False
     cells: int | None = None
 
 

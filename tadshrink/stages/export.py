@@ -90,11 +90,11 @@ def _export_onnx(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,
                  reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
     from tadshrink.onnx_export.writing import write_onnx  # Takes seconds.
 
-    calibrates = settings.precision == "int8" and settings.static is not False
+    calibrates = settings.precision == "int8" and settings.static
     samples = sample_windows(opened, CALIBRATED if calibrates else COMPARED, seen.dataset, seen.file, seen.fps)
     if settings.static and not samples.real:
         raise UserError("static quantisation is calibrated on real windows", fix="Give --dataset or --video")
-    calibration = (samples.inputs, samples.masks) if calibrates and samples.real else None
+    calibration = (samples.inputs, samples.masks) if calibrates else None
     reporter.note(f"checked on {samples.text}" + ("" if samples.real else " (--dataset or --video gives real ones)"))
     made = write_onnx(opened.detector, opened.checksum, path, settings, samples.first(COMPARED), calibration, reporter)
     text = f"ONNX, {made.precision}" + (", with NMS" if settings.nms else "") + f"; checked with {made.provider}"

@@ -14,7 +14,7 @@ import pytest
     (("--onnx", "a.onnx", "--int8", "--fp16"), "--fp16 and --int8 exclude each other"),
     (("--onnx", "a.onnx", "--dataset", "synthetic", "--video", "a.mp4"), "--dataset and --video exclude each other"),
     (("--onnx", "a.onnx", "--nms-iou", 0.3), "--nms-iou means nothing without --with-nms"),
-    (("--onnx", "a.onnx", "--int8", "--quantise", "what"), "unknown way to quantise 'what'. Ways: static, dynamic"),
+    (("--onnx", "a.onnx", "--int8", "--quantise", "what"), "unknown way to quantise 'what'. Ways: dynamic, static"),
     (("--onnx", "a.onnx", "--quantise", "static"), "--quantise means nothing without --int8"),
     (("--onnx", "/dev/null"), "/dev/null: cannot write here"),
 ])  # fmt: skip
