@@ -3,8 +3,8 @@
     python -m tests.benchmarks.onnx --rounds 20
 
 Contenders: torch eagerly in float32 and in bfloat16 (autocast), ONNX Runtime in fp32 and in int8 (dynamic, and static with ranges
-measured on noise: speed does not depend on them). All take the same window of noise, in turn, in one process with the same number of
-threads; the ratio is that of medians, its spread the 5 % and 95 % quantile of the ratios turn by turn. Counts the operators that ONNX
+measured on noise: speed does not depend on them). All take the same window of noise, in one process with the same number of
+threads, in turn and in another order each time; the ratio is that of medians, its spread the 5 % and 95 % quantile of the ratios turn by turn. Counts the operators that ONNX
 Runtime runs after its own fusions. Prints a Markdown table and writes it, with all figures as JSON, to tests/benchmarks/results/.
 """
 
@@ -97,10 +97,12 @@ def measure(runs: dict[str, Run], rounds: int) -> dict[str, Any]:
     for _ in range(2):
         for run in runs.values():
             run()
+    # In another order each time: who comes after the slowest one finds colder caches and a slower clock.
+    rng = np.random.default_rng(0)
     for _ in range(rounds):
-        for name, run in runs.items():
+        for name in rng.permutation(list(runs)).tolist():
             started = time.perf_counter()
-            run()
+            runs[name]()
             times[name].append(1000 * (time.perf_counter() - started))
     first = np.array(times[FIRST])
     figures = {}
