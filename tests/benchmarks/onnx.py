@@ -3,9 +3,10 @@
     python -m tests.benchmarks.onnx --rounds 20
 
 Contenders: torch eagerly in float32 and in bfloat16 (autocast), ONNX Runtime in fp32 and in int8 (dynamic, and static with ranges
-measured on noise: speed does not depend on them). All take the same window of noise, in one process with the same number of
-threads, in turn and in another order each time; the ratio is that of medians, its spread the 5 % and 95 % quantile of the ratios turn by turn. Counts the operators that ONNX
-Runtime runs after its own fusions. Prints a Markdown table and writes it, with all figures as JSON, to tests/benchmarks/results/.
+measured on noise: speed does not depend on them). All take the same window of noise, in one process with the same number of threads,
+in turn and in another order each time; the ratio is that of medians, its spread the 5 % and 95 % quantile of the ratios turn by turn.
+Counts the operators that ONNX Runtime runs after its own fusions. Prints a Markdown table and writes it, with all figures as JSON, to
+tests/benchmarks/results/.
 """
 
 from __future__ import annotations
