@@ -99,7 +99,11 @@ class Detector(nn.Module):
     def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
                    outputs: dict[int, Tensor] | None = None, skipped: Collection[Unit] = ()) -> Tensor:
         """:meth:`DroppableBlocks.run` on the output of :meth:`embed` or of a block."""
-        return self.blocks.run(tokens, self.body.context(self, masks), first, last, outputs, skipped)
+        context = self.body.context(self, masks)
+        if outputs is not None:
+            return self.blocks.run(tokens, context, first, last, outputs, skipped)
+        done = [self.blocks.run(group, context, first, last, None, skipped) for group in self.body.groups(self, tokens)]
+        return done[0] if len(done) == 1 else torch.cat(done)
 
     def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:
         """What the blocks made of the inputs, on the grid of the head: [B, channels, T]."""
