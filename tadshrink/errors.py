@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Bad input: says what is wrong, where, and what to do next, in one line.
@@ -15,3 +17,10 @@ class UserError(Exception):
         if fix:
             parts.append(fix)
         super().__init__(". ".join(" ".join(part.split()).rstrip(".") for part in parts))
+
+
+def check_known(what: str, name: object, known: Iterable[str]) -> None:
+    """Raise a :class:`UserError` unless a name is one of those that are known; ``what`` is the kind of thing that it names."""
+    known = list(known)
+    if name not in known:
+        raise UserError(f"unknown {what} {name!r}", fix=f"Choose one of {', '.join(known)}")

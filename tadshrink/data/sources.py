@@ -95,7 +95,7 @@ class VideoSource:
     def _clip(self, store: FrameStore, video: Video, window: Window) -> Tensor:
         rate, frames = self._counted(store.index(video.path))
         indices = self.grid.frames(window, frames, self.sampling)
-        return (store.frames(video.path, indices) if rate is None else store.frames(video.path, indices, rate)).permute(1, 0, 2, 3)
+        return store.frames(video.path, indices, rate).permute(1, 0, 2, 3)
 
 
 def open_source(dataset: Dataset, sampling: SamplingConfig, reporter: Reporter = SILENT) -> Source:

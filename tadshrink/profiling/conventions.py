@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tadshrink.errors import UserError
+from tadshrink.errors import check_known
 
 with warnings.catch_warnings():
     # Importing it compiles something with a function that torch has deprecated.
@@ -51,8 +51,7 @@ def find_convention(name: str) -> Convention:
     Raises:
         UserError: there is none.
     """
-    if name not in CONVENTIONS:
-        raise UserError(f"unknown convention {name!r}", fix=f"Choose one of {', '.join(CONVENTIONS)}")
+    check_known("convention", name, CONVENTIONS)
     return CONVENTIONS[name]
 
 

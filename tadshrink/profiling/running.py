@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tadshrink.compiling import compile_network
 from tadshrink.device import Compute, choose_compute, with_dtype
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_known
 from tadshrink.models.config import BackboneConfig, DetectorConfig
 from tadshrink.models.detector import Detector
 from tadshrink.profiling.latency import Run
@@ -48,8 +48,7 @@ class Measure:
     def __post_init__(self) -> None:
         if self.turns < 1 or self.warmup < 0:
             raise UserError(f"{self.turns} runs after {self.warmup} to warm up measure nothing", fix="Choose at least 1 run")
-        if self.dtype not in DTYPES:
-            raise UserError(f"unknown dtype {self.dtype!r}", fix=f"Choose one of {', '.join(DTYPES)}")
+        check_known("dtype", self.dtype, DTYPES)
         if self.batch < 1 or (self.threads is not None and self.threads < 1):
             raise UserError(f"a batch of {self.batch} on {self.threads} threads cannot be run", fix="Choose at least 1")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tadshrink.errors import UserError
+from tadshrink.errors import check_known
 
 #: THUMOS-14, in the order of the label numbers.
 THUMOS_CLASSES = (
@@ -116,6 +116,5 @@ def preset_named(name: str) -> Preset:
     Raises:
         UserError: there is none.
     """
-    if name not in PRESETS:
-        raise UserError(f"unknown preset {name!r}", fix=f"Choose one of {', '.join(PRESETS)}")
+    check_known("preset", name, PRESETS)
     return PRESETS[name]

@@ -13,7 +13,7 @@ from tadshrink.checkpoint.foreign.names import actionformer_to_theirs
 from tadshrink.checkpoint.foreign.summary import imported
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.torch_file import packed, write_torch
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_known
 from tadshrink.models.config import BackboneConfig, DetectorConfig
 
 ReferenceLayout = Literal["opentad", "fork", "actionformer"]
@@ -58,8 +58,7 @@ def to_reference(checkpoint: Checkpoint, layout: ReferenceLayout | None = None, 
 def choose_layout(checkpoint: Checkpoint, layout: ReferenceLayout | None = None) -> tuple[ReferenceLayout, str]:
     """The layout asked for, else the one that fits, and why."""
     if layout is not None:
-        if layout not in get_args(ReferenceLayout):
-            raise UserError(f"unknown layout {layout!r}", fix=f"Choose one of {', '.join(get_args(ReferenceLayout))}")
+        check_known("layout", layout, get_args(ReferenceLayout))
         return layout, "as asked for"
     config = DetectorConfig.parse(checkpoint.architecture, "checkpoint")
     if config.head.variant == "actionformer":
