@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.throughput --rounds 5
 
-VideoMAE-S with random weights and 20 classes, windows of 256 frames of 160 x 160 pixels. In each round every way takes its turn: two
-products of square matrices (float32, bfloat16), from which the machine's rates come; the model on one window that is in memory; and
-``detect_videos`` on a rendered video (640 x 360, decoded while the model runs). The share is multiply-adds of a window, in the full
-count, by its time, over the rate of the same dtype in the same round (int8: of float32). Scores and boundaries are compared with those
-of eager float32. Ways that take more than half a minute for a window run in one round only. Prints a Markdown table and writes it, with
-all figures as JSON, to tests/benchmarks/results/.
+VideoMAE-S with random weights and 20 classes, windows of 256 frames of 160 x 160 pixels. In each round every way takes its turn: the
+model on one window that is in memory, between two times of products of square matrices of its dtype (int8: of float32), from which the
+machine's rate comes; and ``detect_videos`` on a rendered video (640 x 360, decoded while the model runs). The share is multiply-adds of
+a window, in the full count, by its time, over the mean of the two rates. Scores and boundaries are compared with those of eager float32.
+Ways that take more than half a minute for a window run in one round only. Prints a Markdown table and writes it, with all figures as
+JSON, to tests/benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ from tadshrink.reporting import SILENT
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 256
-#: Side of the matrices whose product gives the rate, and seconds from which on one round is enough.
-SIDE, SLOW = 2048, 30.0
+#: Side of the matrices whose product gives the rate, for how many seconds they are multiplied, and seconds of a window from which on one
+#: round is enough.
+SIDE, SUSTAINED, SLOW = 2048, 1.5, 30.0
 FIRST = "eager float32"
 
 
@@ -62,6 +63,7 @@ class Way:
     model: Model
     dtype: torch.dtype
     milliseconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     frames_per_second: list[float] = field(default_factory=list)
     scores: float = 0.0
     boundaries: float = 0.0
@@ -113,10 +115,14 @@ def timed(run: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def matrix_rate(dtype: torch.dtype) -> float:
-    """Multiply-adds per second in the best of some products."""
+    """Multiply-adds per second over a second of products, as long as no burst of the clock lasts."""
     one, other = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
     torch.mm(one, other)
-    return SIDE**3 / min(timed(lambda: torch.mm(one, other)) for _ in range(5))
+    started, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - started) < SUSTAINED:
+        torch.mm(one, other)
+        count += 1
+    return SIDE**3 * count / taken
 
 
 def compare(found: dict[str, Way], window: tuple[Tensor, Tensor]) -> None:
@@ -129,21 +135,19 @@ def compare(found: dict[str, Way], window: tuple[Tensor, Tensor]) -> None:
         way.boundaries = (output.segments.float() - expected.segments).abs().max().item()
 
 
-def measure(found: dict[str, Way], video: Video, model: Detector, rounds: int) -> dict[str, list[float]]:
-    """Time all in turn; the machine's rates of each round."""
+def measure(found: dict[str, Way], video: Video, model: Detector, rounds: int) -> None:
+    """Time all in turn. Each window lies between two measurements of the machine's rate, which is not the same at all times."""
     window, source = example_window(model.config), VideoSource(model.config.sampling)
-    rates: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     frames = count_windows([video], source) * FRAMES
     compare(found, window)
     for number in range(rounds):
-        for name, values in rates.items():
-            values.append(matrix_rate(getattr(torch, name)))
         for way in found.values():
             if number and way.milliseconds[0] > 1000 * SLOW:
                 continue
+            before = matrix_rate(way.dtype)
             way.milliseconds.append(1000 * timed(lambda way=way: way(window)))
+            way.rates.append((before + matrix_rate(way.dtype)) / 2)
             way.frames_per_second.append(frames / timed(lambda way=way: detect_videos(way.model, [video], source, way.compute, 1)))
-    return rates
 
 
 def table(record: dict[str, Any]) -> str:
@@ -158,18 +162,19 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary(found: dict[str, Way], rates: dict[str, list[float]], macs: int) -> dict[str, Any]:
-    """Medians; a share is that of the rate of its own round, since the machine's clock changes."""
+def summary(found: dict[str, Way], macs: int) -> dict[str, Any]:
+    """Medians; a share is that of the rates right before and after the window."""
     first = median(found[FIRST].frames_per_second)
     rows = {}
     for name, way in found.items():
         kind, ms = str(way.dtype).removeprefix("torch."), median(way.milliseconds)
-        share = median(macs / (each / 1000) / rate for each, rate in zip(way.milliseconds, rates[kind], strict=False))
-        rows[name] = {"ms": ms, "share": share, "rate_of": kind, "frames_per_second": median(way.frames_per_second),
+        shares = [macs / (each / 1000) / rate for each, rate in zip(way.milliseconds, way.rates, strict=True)]
+        rows[name] = {"ms": ms, "share": median(shares), "shares": shares, "rate_of": kind, "frames_per_second": median(way.frames_per_second),
                       "speedup": median(way.frames_per_second) / first, "scores": way.scores, "boundaries": way.boundaries,
-                      "all_ms": way.milliseconds, "all_frames_per_second": way.frames_per_second}
-    return {"macs": macs, "rates": {name: median(values) for name, values in rates.items()}, "all_rates": rates,
-            "threads": torch.get_num_threads(), "ways": rows}
+                      "all_ms": way.milliseconds, "all_rates": way.rates, "all_frames_per_second": way.frames_per_second}
+    rates = {name: median(rate for way in found.values() if way.dtype == getattr(torch, name) for rate in way.rates)
+             for name in ("float32", "bfloat16")}
+    return {"macs": macs, "rates": rates, "threads": torch.get_num_threads(), "ways": rows}
 
 
 def main() -> None:
@@ -187,7 +192,8 @@ def main() -> None:
         found = ways(model, Path(folder), not given.eager)
         render(Path(folder) / "video.mp4", given.windows)
         video = Video("video", Path(folder) / "video.mp4")
-        record = summary(found, measure(found, video, model, given.rounds), detector_macs(model).total)
+        measure(found, video, model, given.rounds)
+        record = summary(found, detector_macs(model).total)
     print(table(record))
     if not given.no_results:
         command = f"python -m tests.benchmarks.throughput --rounds {given.rounds} --windows {given.windows} --threads {given.threads}"

@@ -7,7 +7,7 @@ import pytest
 
 from tadshrink.compress.candidates import WHOLE, Key
 from tadshrink.compress.judges import MeanJudge, Tally
-from tadshrink.compress.racing import BOUND, HALVING, Rung, rungs, stopped
+from tadshrink.compress.racing import BOUND, HALVING, Rung, margin, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.selection import _Selection
 from tadshrink.data.timeline import Video
@@ -56,9 +56,9 @@ def test_a_spread_that_is_common_to_all_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(("sizes", "expected"), [
-    ([1] * 32, {4: 12, 8: 6, 16: 3}), ([8] * 4, {1: 6, 2: 3}), ([1] * 8, {4: 3}), ([2, 2, 2], {2: 3}), ([3], {}), ([1, 1], {}),
+    ([1] * 32, {4: 12, 8: 6, 16: 4}), ([8] * 4, {1: 6, 2: 4}), ([1] * 8, {4: 4}), ([2, 2, 2], {2: 4}), ([3], {}), ([1, 1], {}),
     # The last group of all decides nothing.
-    ([5, 5], {1: 3}),
+    ([5, 5], {1: 4}),
 ])
 def test_where_a_race_decides(sizes: list[int], expected: dict[int, int]) -> None:
     assert {rung.groups: rung.most for rung in rungs([range(size) for size in sizes], 12, 1)} == expected
@@ -118,7 +118,12 @@ def test_several_winners() -> None:
     assert outcome.looks == 12 * 8
 
 
-def test_a_race_of_equals_costs_less_than_half_of_the_looks() -> None:
+def test_a_race_of_equals_costs_half_of_the_looks() -> None:
     outcome = race(np.zeros((12, 64)), seed=0)
     assert outcome.winner == (0,)
-    assert outcome.looks / (12 * 64) == 1 / 4 + 1 / 8 + 1 / 8
+    assert outcome.looks == 12 * 16 + 6 * 16 + 4 * 32
+
+
+def test_few_videos_bound_less() -> None:
+    # Student's t of 97.7 %, with 3, 15 and 107 degrees of freedom, times the root of n / (n - 1).
+    assert [margin(videos) for videos in (4, 16, 108)] == pytest.approx([3.31 * 1.1547, 2.18 * 1.0328, 2.02 * 1.0047], rel=0.05)
