@@ -31,14 +31,14 @@ class HistoryEntry(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A detector with everything that is needed to build, run and shrink it further.
+    """A detector or a recogniser with everything that is needed to build, run and shrink it further.
 
     Everything beside the tensors is plain data: None, bool, int, float, str, and lists, tuples and dicts of them.
     """
 
-    #: ``DetectorConfig.model_dump(mode="json")``.
+    #: ``DetectorConfig.model_dump(mode="json")``, or that of a ``RecogniserConfig``.
     architecture: dict[str, Any]
-    #: Tensors by their name in the detector; dropped blocks own none.
+    #: Tensors by their name in the model; dropped blocks own none.
     state: dict[str, Tensor]
     #: Label names in the order of the head's outputs.
     classes: list[str]

@@ -19,6 +19,7 @@ from tadshrink.checkpoint.format import Checkpoint, CheckpointLayout, digest
 from tadshrink.checkpoint.torch_file import DAMAGED, packed, read_torch, write_torch
 from tadshrink.checkpoint.wording import printable, shortened
 from tadshrink.errors import UserError
+from tadshrink.recognition.config import is_recogniser
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.settings import problems_in
 
@@ -60,11 +61,23 @@ def load_checkpoint(path: str | Path, settings: LoadSettings = AS_IS, reporter: 
     content = read_torch(path)
     if not is_ours(content):
         return read_foreign(content, settings, path, reporter)
-    payload = _opened(content, "checkpoint", path)
-    _check_layout(payload, path, "not a valid checkpoint", DAMAGED)
-    checkpoint = overridden(Checkpoint(state=payload.pop("state_dict"), **payload), settings, path, reporter)
+    checkpoint = checkpoint_in(content, path)
+    if is_recogniser(checkpoint.architecture):
+        raise UserError("a recogniser of trimmed videos, not a detector", where=path, fix="See: tadshrink sfc --help")
+    checkpoint = overridden(checkpoint, settings, path, reporter)
     reporter.note(summary(checkpoint, path))
     return checkpoint
+
+
+def checkpoint_in(content: Any, path: str | Path) -> Checkpoint:
+    """The checkpoint, of a detector or a recogniser, in what ``torch.load`` returned of a file that tadshrink wrote.
+
+    Raises:
+        UserError: not a checkpoint, of another version, or damaged.
+    """
+    payload = _opened(content, "checkpoint", path)
+    _check_layout(payload, path, "not a valid checkpoint", DAMAGED)
+    return Checkpoint(state=payload.pop("state_dict"), **payload)
 
 
 def save_payload(path: str | Path, kind: str, payload: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tadshrink import __version__
-from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, run, select, train
+from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, run, select, sfc, train
 from tadshrink.cli.console import fail
 from tadshrink.cli.loading import reads_checkpoint
 from tadshrink.distributed import stop
@@ -29,6 +29,7 @@ for module in (run, train, evaluate, profile, select, drop, align, merge, detect
     command = module.command if module is train else reads_checkpoint(module.command)
     app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(command)
 app.add_typer(data.app, name="data")
+app.add_typer(sfc.app, name="sfc")
 
 
 def _version(shown: bool) -> None:

@@ -35,26 +35,29 @@ def _group(context: typer.Context) -> None:
 
 @app.command("make", epilog="Example: tadshrink data make synthetic --videos 100 --root /tmp/data")
 def make(
-    name: Annotated[str, typer.Argument(help="synthetic", show_default=False)],
-    root: Annotated[Path | None, typer.Option("--root", help="The dataset goes to ROOT/synthetic. Default: TADSHRINK_DATA, else the user's "
+    name: Annotated[str, typer.Argument(help="synthetic, or synthetic-clips (trimmed, for tadshrink sfc)", show_default=False)],
+    root: Annotated[Path | None, typer.Option("--root", help="The dataset goes to ROOT/NAME. Default: TADSHRINK_DATA, else the user's "
                                               "cache folder.", show_default=False)] = None,
     seed: options.Seed = 0,
-    videos: Annotated[int, typer.Option(min=10, help="Number of videos in all splits together.")] = 600,
+    videos: Annotated[int | None, typer.Option(min=10, help="Number of videos in all splits together. Default: 600, or 1000 clips.",
+                                               show_default=False)] = None,
     json: options.Json = False,
 ) -> None:
-    """Render a built-in dataset: untrimmed H.264 videos and an ActivityNet-style annotation file."""
+    """Render a built-in dataset: H.264 videos, and a file that says what is in them."""
     from tadshrink.data.datasets import data_root
     from tadshrink.data.synthetic import make_synthetic
     from tadshrink.errors import UserError
     from tadshrink.files import check_output
+    from tadshrink.recognition.synthetic import make_synthetic_clips
 
-    if name != "synthetic":
-        raise UserError(f"cannot make {name!r}", fix="The dataset that can be made is: synthetic")
-    folder = (root or data_root()) / name
-    check_output(folder / "annotations.json")
-    path = make_synthetic(folder, seed, videos, ConsoleReporter())
-    say(f"{videos} videos in {folder}, annotations in {path}")
-    emit(json, {"output": str(path), "videos": videos, "seed": seed})
+    makers = {"synthetic": (make_synthetic, "annotations.json", 600), "synthetic-clips": (make_synthetic_clips, "clips.csv", 1000)}
+    if name not in makers:
+        raise UserError(f"cannot make {name!r}", fix=f"The datasets that can be made are: {', '.join(makers)}")
+    folder, (render, annotations, count) = (root or data_root()) / name, makers[name]
+    check_output(folder / annotations)
+    path = render(folder, seed, videos or count, ConsoleReporter())
+    say(f"{videos or count} videos in {folder}, annotations in {path}")
+    emit(json, {"output": str(path), "videos": videos or count, "seed": seed})
 
 
 @app.command("check", epilog="Example: tadshrink data check my.yaml --json")

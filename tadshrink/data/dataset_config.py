@@ -25,14 +25,16 @@ SAMPLING_KEYS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def _some(value: Value) -> Value:
+def some(value: Value) -> Value:
+    """Refuse an empty list."""
     if value is not None and len(value) == 0:
         raise ValueError("nothing is listed")
     return value
 
 
-def _distinct(names: Value) -> Value:
-    if isinstance(names, str):
+def distinct(names: Value) -> Value:
+    """Refuse a list that has a name twice."""
+    if names is None or isinstance(names, str):
         return names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"listed more than once: {', '.join(map(str, twice))}")
@@ -46,7 +48,7 @@ def _readable(extension: str) -> str:
 
 
 #: Names of classes, or the path of a file of them.
-Classes = Annotated[tuple[str, ...] | str, AfterValidator(_some), AfterValidator(_distinct)]
+Classes = Annotated[tuple[str, ...] | str, AfterValidator(some), AfterValidator(distinct)]
 #: A tIoU threshold.
 Overlap = Annotated[float, Field(gt=0, le=1)]
 
@@ -76,7 +78,7 @@ class DatasetConfig(BaseModel):
     label: Literal["verb", "noun"] = "verb"
     #: Folder of the video files, or of the files of features (several: their channels are joined): one of the two.
     videos: str | None = None
-    features: Annotated[tuple[str, ...] | str | None, AfterValidator(_some)] = Field(None, validate_default=True)
+    features: Annotated[tuple[str, ...] | str | None, AfterValidator(some)] = Field(None, validate_default=True)
     #: The names in the order of the model's outputs, or the path of a file of them; of a loaded dataset always the names.
     classes: Classes
     #: Labels in the annotation file that are neither trained on nor counted.
@@ -99,7 +101,7 @@ class DatasetConfig(BaseModel):
     splits: Splits = Splits()
     #: How detections are matched to the actions, and at which overlaps.
     rule: Literal["activitynet", "thumos14"] = "activitynet"
-    tiou: Annotated[tuple[Overlap, ...], AfterValidator(_distinct)] = Field((0.3, 0.4, 0.5, 0.6, 0.7), min_length=1)
+    tiou: Annotated[tuple[Overlap, ...], AfterValidator(distinct)] = Field((0.3, 0.4, 0.5, 0.6, 0.7), min_length=1)
     #: File of a video-level classifier that names the proposals of a model of one class.
     class_scores: str | None = None
     #: Share of the training videos held out for selection and the stop rule.

@@ -10,9 +10,9 @@ one and no video ever changes its split.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -123,6 +123,19 @@ SHAPES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
 
 
 @dataclass(frozen=True)
+class Look:
+    """What the actions are, and how hard it is to see them: ``MOTIONS``, ``NOISE`` and ``WANDER_SHARE``, or others."""
+
+    motions: Mapping[str, Move] = field(default_factory=lambda: MOTIONS)
+    noise: tuple[float, float] = NOISE
+    wander_share: float = WANDER_SHARE
+
+
+#: Of the detection dataset.
+USUAL = Look()
+
+
+@dataclass(frozen=True)
 class Plan:
     """What happens in one video: its length and its actions as (first frame, end frame, label)."""
 
@@ -177,16 +190,16 @@ def plan_video(rng: np.random.Generator) -> Plan:
     return Plan(frames, tuple(actions))
 
 
-def render(plan: Plan, rng: np.random.Generator) -> np.ndarray:
+def render(plan: Plan, rng: np.random.Generator, look: Look = USUAL) -> np.ndarray:
     """Draw the planned video. Returns uint8 RGB ``[frames, SIZE, SIZE, 3]``."""
     frames = _background(rng)[None].repeat(plan.frames, axis=0)
     _draw(frames, _drift(plan.frames, rng), rng, radius=(1.5, 2.6), level=(70, 150))
     brightness = rng.uniform(130, 215)
     for first, end, action in _scenes(plan, rng):
-        track = _scene_track(end - first, action, rng)
+        track = _scene_track(end - first, action, rng, look)
         _draw(frames[first:end], track, rng, radius=(3.0, 4.6), level=(brightness - 35, brightness + 35))
     frames *= (1 + 0.03 * rng.standard_normal(plan.frames)[:, None, None, None]).astype(np.float32)
-    frames += rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(np.exp(rng.uniform(*np.log(NOISE))))
+    frames += rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(np.exp(rng.uniform(*np.log(look.noise))))
     return np.clip(frames, 0, 255).astype(np.uint8)
 
 
@@ -201,11 +214,11 @@ def _scenes(plan: Plan, rng: np.random.Generator) -> list[tuple[int, int, tuple[
             for first, end, (start, stop, label) in zip(cuts, cuts[1:], plan.actions, strict=False)]
 
 
-def _scene_track(frames: int, action: tuple[int, int, str] | None, rng: np.random.Generator) -> Track:
+def _scene_track(frames: int, action: tuple[int, int, str] | None, rng: np.random.Generator, look: Look) -> Track:
     """Rest or wander, the action, then rest or wander again (the hard negatives: motion, but no class)."""
     start, stop, label = action or (0, 1, None)
-    x, y, factor = MOTIONS[label](stop - start, rng) if label else (*rng.uniform(6, SIZE - 6, (2, 1)), np.ones(1))
-    strength = rng.uniform(0.5, 1.0, 2) * (rng.random(2) < WANDER_SHARE)
+    x, y, factor = look.motions[label](stop - start, rng) if label else (*rng.uniform(6, SIZE - 6, (2, 1)), np.ones(1))
+    strength = rng.uniform(0.5, 1.0, 2) * (rng.random(2) < look.wander_share)
     places = [np.concatenate([_wander(track[0], start, strength[0], rng)[::-1], track, _wander(track[-1], frames - stop, strength[1], rng)])
               for track in (x, y)]
     sizes = np.concatenate([np.full(start, factor[0]), factor, np.full(frames - stop, factor[-1])])

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 #: Multiply-adds of one operator, from its inputs and outputs in the traced graph.
 Handle = Callable[[list[Any], list[Any]], Any]
 #: Move or select numbers without computing any, but are not on fvcore's own list of such operators.
-FREE = ("aten::numel", "aten::pad", "aten::unflatten", "aten::feature_dropout")
+FREE = ("aten::numel", "aten::pad", "aten::unflatten", "aten::unfold", "aten::movedim", "aten::tensor_split", "aten::feature_dropout")
 #: The name in a scope's counter under which the times that an operator ran are kept, beside its multiply-adds.
 TIMES = "times of "
 

@@ -112,7 +112,7 @@ def count_macs(detector: nn.Module, inputs: Tensor, masks: Tensor, convention: s
         UserError: there is no such convention.
     """
     chosen = find_convention(convention)
-    traced = trace_without_data(detector, inputs, masks, chosen)
+    traced = trace_without_data(detector, (inputs, masks), chosen)
     totals, stack = _levels_alone(detector, traced, masks, chosen), _stack(detector)
     blocks = list(_surviving(detector, stack))
     return MacsReport(

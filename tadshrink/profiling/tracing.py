@@ -5,14 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadshrink.profiling.conventions import FREE, TIMES, Convention, Handle
+
+#: How modules are called that are convolutions and nothing else; other kinds of them have a call of their own.
+_CONVOLUTIONS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 
 
 @dataclass(frozen=True)
@@ -23,19 +28,16 @@ class Trace:
     not_counted: dict[str, int]
 
 
-def trace_without_data(network: nn.Module, inputs: Tensor, masks: Tensor, convention: Convention) -> Trace:
-    """:func:`trace` of a copy without data ("meta" device) in eval mode: memory and time do not grow with the input.
-
-    As of torch 2.13 a module cannot be traced so that calls a convolution as one (``nn.Conv1d.forward``); detectors call none.
-    """
-    return trace(_without_data(network), inputs.to("meta"), masks.to("meta"), convention)
+def trace_without_data(network: nn.Module, inputs: Sequence[Tensor], convention: Convention) -> Trace:
+    """:func:`trace` of a copy without data ("meta" device) in eval mode: memory and time do not grow with the input."""
+    return trace(_without_data(network), [tensor.to("meta") for tensor in inputs], convention)
 
 
-def trace(network: nn.Module, inputs: Tensor, masks: Tensor, convention: Convention) -> Trace:
-    """Count one call ``network(inputs, masks)`` on the device where all three are."""
+def trace(network: nn.Module, inputs: Sequence[Tensor], convention: Convention) -> Trace:
+    """Count one call ``network(*inputs)`` on the device where all of them are."""
     from fvcore.nn import FlopCountAnalysis  # What it warns of when it is first imported is caught in conventions.py.
 
-    analysis = FlopCountAnalysis(_Bare(network), (inputs, masks))
+    analysis = FlopCountAnalysis(_Bare(network), tuple(inputs))
     if convention.handles is not None:
         analysis.clear_op_handles().set_op_handle(**{name: _told(name, handle) for name, handle in convention.handles.items()})
     analysis.set_op_handle(**dict.fromkeys(FREE))
@@ -97,8 +99,8 @@ class _Bare(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_tensors(self.network(inputs, masks)))
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_tensors(self.network(*inputs)))
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -118,4 +120,22 @@ def _without_data(network: nn.Module) -> nn.Module:
         known[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
     for buffer in network.buffers():
         known[id(buffer)] = buffer.to("meta")
-    return copy.deepcopy(network, known).eval()
+    made = copy.deepcopy(network, known).eval()
+    for module in made.modules():
+        if type(module).forward in _CONVOLUTIONS and _is_plain(module):
+            module.forward = partial(_as_product, module)
+    return made
+
+
+def _is_plain(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+    return layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _as_product(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """A convolution as one matrix product, which counts the same: as of torch 2.13, one that is called as such cannot be traced without
+    data."""
+    x = F.pad(x, [size for size in reversed(layer.padding) for _ in range(2)])
+    for axis, (size, stride) in enumerate(zip(layer.kernel_size, layer.stride, strict=True), start=2):
+        x = x.unfold(axis, size, stride)
+    patches = x.movedim(1, len(layer.kernel_size) + 1).flatten(len(layer.kernel_size) + 1)
+    return F.linear(patches, layer.weight.flatten(1), layer.bias).movedim(-1, 1)

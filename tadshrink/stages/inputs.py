@@ -22,7 +22,7 @@ from tadshrink.reporting import Reporter
 #: Names of missing files that are shown; the rest is counted.
 SHOWN = 3
 #: Class names that stand for "not known": files of other code bases do not have any.
-_PLACEHOLDER = re.compile(r"class \d+")
+PLACEHOLDER = re.compile(r"class \d+")
 
 
 def fit_dataset(config: DetectorConfig, dataset: Dataset) -> DetectorConfig:
@@ -96,7 +96,7 @@ def named_classes(config: DetectorConfig, dataset: Dataset, where: object, repor
     Raises:
         UserError: they are placeholders for another number of classes.
     """
-    if dataset.classes == config.classes or not all(map(_PLACEHOLDER.fullmatch, config.classes)):
+    if dataset.classes == config.classes or not all(map(PLACEHOLDER.fullmatch, config.classes)):
         return config
     if len(dataset.classes) != len(config.classes):
         raise UserError(f"the dataset has {len(dataset.classes)} classes, and the model {len(config.classes)} without names", where=where,

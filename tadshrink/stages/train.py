@@ -22,6 +22,7 @@ from tadshrink.models.config import BackboneConfig, DetectorConfig
 from tadshrink.models.detector import Detector, weight_problems
 from tadshrink.models.losses import detection_losses
 from tadshrink.models.presets import architecture
+from tadshrink.models.vit import VideoViT
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
@@ -107,11 +108,15 @@ def initialise_backbone(detector: Detector, init: Path | None, reporter: Reporte
         return {}
     if not isinstance(detector.config.backbone, BackboneConfig):
         raise UserError("a detector on features has no backbone to start from these weights", where=init, fix="Leave out --init")
-    state = backbone_weights(init, detector.config.backbone.chunk_frames, reporter)
-    vit = detector.backbone.vit
-    expected = {name: value for name, value in vit.state_dict().items() if ".adapter." not in name}
+    return load_backbone(detector.backbone.vit, init, detector.config.name, reporter)
+
+
+def load_backbone(vit: VideoViT, init: Path, name: str, reporter: Reporter) -> dict[str, str]:
+    """Put the weights of a file into a ViT, but for adapters; ``name`` is what messages call the architecture."""
+    state = backbone_weights(init, vit.config.chunk_frames, reporter)
+    expected = {key: value for key, value in vit.state_dict().items() if ".adapter." not in key}
     if problems := weight_problems(expected, state):
-        raise UserError(f"not the weights of {detector.config.name}: {problems}", where=init, fix="Choose --arch by the size of the weights")
+        raise UserError(f"not the weights of {name}: {problems}", where=init, fix="Choose --arch by the size of the weights")
     vit.load_state_dict(state, strict=False)
     return {"init": str(init), "init_checksum": weights_checksum(state, None)}
 

@@ -13,7 +13,8 @@ from tadshrink import __version__
 from tadshrink.errors import UserError
 from tadshrink.stages import drop as module
 
-COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make")
+COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make", "sfc base", "sfc train",
+            "sfc eval", "sfc classify")
 #: Prints what each --help costs in imports.
 HELP = """
 import sys
@@ -105,7 +106,7 @@ def test_debug_shows_where_it_went_wrong(process: Callable[..., Any], tmp_path: 
     arguments = ("data", "make", "nosuch", "--root", tmp_path)
     plain, debug = process(*arguments), process(*arguments, TADSHRINK_DEBUG="1")
     assert plain.code == 2
-    assert plain.err == "error: cannot make 'nosuch'. The dataset that can be made is: synthetic\n"
+    assert plain.err == "error: cannot make 'nosuch'. The datasets that can be made are: synthetic, synthetic-clips\n"
     assert debug.code != 0
     assert "Traceback (most recent call last)" in debug.err
     assert "UserError: cannot make" in debug.err

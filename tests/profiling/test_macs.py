@@ -19,7 +19,7 @@ from tadshrink.models.detector import Detector
 from tadshrink.models.presets import preset
 from tadshrink.profiling.conventions import CONVENTIONS
 from tadshrink.profiling.macs import DropPlan, MacsReport, closest_drop_count, count_macs, parameters, parameters_by_part
-from tadshrink.profiling.tracing import trace
+from tadshrink.profiling.tracing import trace, trace_without_data
 
 D = 8
 CONFIG = DetectorConfig(
@@ -165,10 +165,31 @@ class Convolved(Shifted):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kind", [Shifted, Convolved])
 def test_a_depthwise_convolution_counts_the_same_however_it_is_written(kind: type[Shifted], stride: int) -> None:
-    # A convolution that is called as one cannot be traced without data as of torch 2.13.
-    traced = trace(Toy(kind(stride)).eval(), torch.zeros(1, 6, 4), torch.ones(1, 6), CONVENTIONS["full"])
+    # A convolution with groups that is called as one cannot be traced without data as of torch 2.13.
+    traced = trace(Toy(kind(stride)).eval(), (torch.zeros(1, 6, 4), torch.ones(1, 6)), CONVENTIONS["full"])
     assert traced.macs["backbone"] == 6 // stride * 4 * 3
     assert traced.macs["projection"] == 6 // stride * 4 * 2
+
+
+class Convolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv1d(4, 6, 3, stride=2, padding=1), nn.Conv2d(4, 6, (1, 3), stride=(1, 2), bias=False)
+        self.three = nn.Conv3d(4, 6, (1, 3, 2), stride=(2, 1, 3), padding=(0, 1, 2))
+
+    def forward(self, x: Tensor, volume: Tensor) -> list[Tensor]:
+        return [self.one(x), self.two(volume[:, :, 0]), self.three(volume)]
+
+
+def test_convolutions_are_counted_without_data() -> None:
+    network, inputs = Convolutions(), (torch.randn(2, 4, 9), torch.randn(2, 4, 5, 6, 7))
+    without, computed = trace_without_data(network, inputs, CONVENTIONS["full"]), trace(network, inputs, CONVENTIONS["full"])
+    assert without == computed
+    outputs = network(*inputs)
+    taps = {"one": 3 * 4, "two": 3 * 4, "three": 6 * 4}
+    expected = {name: output.numel() * taps[name] for name, output in zip(taps, outputs, strict=True)}
+    assert {name: without.macs[name] for name in taps} == expected
+    assert torch.equal(network(*inputs)[2], outputs[2])
 
 
 def test_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""VideoMAE weights, of MCG-NJU or mmaction2, for the video backbone of a detector that is to be trained."""
+"""VideoMAE weights, of MCG-NJU or mmaction2: for the video backbone of a detector that is to be trained, or of a recogniser."""
 
 from __future__ import annotations
 
@@ -36,10 +36,19 @@ _DEPTHS = {width: depth for width, depth, _ in VIDEOMAE_SIZES.values()}
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of a whole ViT by their names within it, and its architecture (``heads`` as usual for the width)."""
+    """Weights of a whole ViT by their names within it, and its architecture (``heads`` as usual for the width).
+
+    Attributes:
+        title: whose weights they are.
+        left_out: names in the file of what is not the ViT's.
+        made: names of what is in ``state`` and was not in the file.
+    """
 
     backbone: BackboneConfig
     state: dict[str, Tensor]
+    title: str
+    left_out: list[str]
+    made: list[str]
 
 
 def load_videomae(path: str | Path, chunk_frames: int = 16, reporter: Reporter = SILENT) -> Pretrained:
@@ -52,19 +61,26 @@ def load_videomae(path: str | Path, chunk_frames: int = 16, reporter: Reporter =
     Raises:
         UserError: no such weights, or some are missing, of the wrong shape or not sound.
     """
-    tensors = find_weights(read_torch(path), None, path).tensors
+    found = vit_in(find_weights(read_torch(path), None, path).tensors, chunk_frames, path)
+    backbone, made, left_out = found.backbone, found.made, found.left_out
+    taken = len(found.state) - len(made)
+    reporter.note(f"VideoMAE weights of {found.title}: {backbone.width} wide, {backbone.depth} blocks, {taken} weights taken"
+                  + (f"; left out: {shortened(left_out, most=9)}" if left_out else "") + (f"; made: {', '.join(made)}" if made else ""))
+    return found
+
+
+def vit_in(tensors: Mapping[str, Tensor], chunk_frames: int, where: object) -> Pretrained:
+    """The ViT among the weights of a file; see :func:`load_videomae`."""
     title, prefix, renaming = max(_FORMS, key=lambda form: len(_named(tensors, form[1], form[2])))
     state = _named(tensors, prefix, renaming)
     if not state:
-        kind = recognise(tensors, path)
-        raise UserError(f"{kind.title}: no VideoMAE weights", where=path, fix="Give a release of MCG-NJU or mmaction2")
-    backbone = _architecture(state, chunk_frames, path)
+        kind = recognise(tensors, where)
+        raise UserError(f"{kind.title}: no VideoMAE weights", where=where, fix="Give a release of MCG-NJU or mmaction2")
+    backbone = _architecture(state, chunk_frames, where)
     made = _filled(state, backbone)
-    _check(state, backbone, title, path)
+    _check(state, backbone, title, where)
     left_out = [name for name in tensors if renaming.ours(name.removeprefix(prefix)) is None or not name.startswith(prefix)]
-    reporter.note(f"VideoMAE weights of {title}: {backbone.width} wide, {backbone.depth} blocks, {len(tensors) - len(left_out)} weights taken"
-                  + (f"; left out: {shortened(left_out, most=9)}" if left_out else "") + (f"; made: {', '.join(made)}" if made else ""))
-    return Pretrained(backbone, state)
+    return Pretrained(backbone, state, title, left_out, made)
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str, renaming: Renaming) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Recognition of trimmed videos, one label each, and Selective Feature Compression of it."""

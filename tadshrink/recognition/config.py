@@ -1,0 +1,163 @@
+"""What a recogniser is, as plain data: everything that is needed to build it again, and nothing about how it was trained."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tadshrink.errors import UserError
+from tadshrink.models.config import BackboneConfig
+from tadshrink.models.vit import PIXEL_MEAN, PIXEL_STD
+from tadshrink.settings import problems_in
+
+#: The stages of a slow-only network, in their order.
+STAGES = ("res2", "res3", "res4", "res5")
+_BLOCK = re.compile(r"block:(\d{1,4})", re.ASCII)
+_Count = Annotated[int, Field(ge=1)]
+_Triple = tuple[float, float, float]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ClipConfig(_Config):
+    """What the network takes at once: ``frames`` frames, of which neighbours are ``stride`` frames of the video apart, with the short
+    side scaled to ``size`` pixels, of which squares are cut out."""
+
+    frames: _Count = 16
+    stride: _Count = 4
+    size: _Count = 224
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last one of a clip, both included."""
+        return (self.frames - 1) * self.stride + 1
+
+
+class SlowOnlyConfig(_Config):
+    """3-D ResNet of bottlenecks that never strides in time ("Slow-only", R50 by default)."""
+
+    #: Bottlenecks of res2 to res5.
+    depths: tuple[_Count, _Count, _Count, _Count] = (3, 4, 6, 3)
+    #: Channels of the stem; a stage gives 4, 8, 16 and 32 times as many.
+    width: _Count = 64
+    #: Whether the first convolution of the stage's bottlenecks spans three steps of time.
+    temporal: tuple[bool, bool, bool, bool] = (False, False, True, True)
+    #: Share of the pooled features that training drops before the classification layer.
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+
+class SfcConfig(_Config):
+    """Selective Feature Compression: where the network is split, and the module in between."""
+
+    #: The last part of the head: a stage ("res3"), or a block by its original index ("block:4").
+    split: str
+    #: Clips that are spread over a video.
+    clips: _Count = 10
+    #: Share of the steps of time that is left for the tail.
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.1
+    #: How queries come from the steps of a bin of time.
+    pool: Literal["topk", "avg", "max", "none"] = "topk"
+    #: Strongest values of a bin that "topk" takes the mean of; half of the bin by default.
+    topk: _Count | None = None
+    #: Channels of keys and queries; half of the features' by default.
+    width: _Count | None = None
+    #: Kernel of both convolutions of the abstraction layer: time, height, width.
+    kernel: tuple[_Count, _Count, _Count] = (3, 3, 3)
+    #: What a query attends to: all steps at its own place, or all steps and places.
+    attention: Literal["time", "space-time"] = "time"
+
+    def steps(self, steps: int) -> int:
+        """How many of so many steps of time are left for the tail."""
+        return max(1, round(self.ratio * steps))
+
+
+class RecogniserConfig(_Config):
+    """A whole recogniser. ``classes`` are label names in the order of its outputs."""
+
+    kind: Literal["recogniser"] = "recogniser"
+    name: str = "custom"
+    classes: tuple[str, ...]
+    backbone: BackboneConfig | SlowOnlyConfig = BackboneConfig()
+    clip: ClipConfig = ClipConfig()
+    #: Of the pixels, per channel (R, G, B), on the scale 0..255.
+    mean: _Triple = PIXEL_MEAN
+    std: _Triple = PIXEL_STD
+    sfc: SfcConfig | None = None
+
+    @property
+    def block_count(self) -> int:
+        """Droppable blocks of the uncompressed model; a slow-only network has none."""
+        return self.backbone.depth if isinstance(self.backbone, BackboneConfig) else 0
+
+    @property
+    def compute_width(self) -> int:
+        """Width of the matrices in which most of the time goes."""
+        return self.backbone.width if isinstance(self.backbone, BackboneConfig) else 4 * self.backbone.width
+
+    @property
+    def clip_steps(self) -> int:
+        """Steps of time of a clip's features."""
+        return self.clip.frames // (self.backbone.tubelet if isinstance(self.backbone, BackboneConfig) else 1)
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], where: object) -> RecogniserConfig:
+        """Validate plain data; all problems are reported together in one :class:`UserError`."""
+        try:
+            config = cls.model_validate(data)
+        except ValidationError as error:
+            raise UserError(f"bad architecture: {'; '.join(problems_in(error))}", where=where, fix="Check the names and values") from error
+        check_sizes(config, where)
+        return config
+
+
+def is_recogniser(architecture: dict[str, Any]) -> bool:
+    """Whether the architecture of a checkpoint is a recogniser's; detectors have no kind."""
+    return architecture.get("kind") == "recogniser"
+
+
+def split_place(backbone: BackboneConfig | SlowOnlyConfig, split: str) -> int | None:
+    """The index of the last stage (0 is res2) or block of the head, or None where the network has no such place."""
+    if isinstance(backbone, SlowOnlyConfig):
+        return STAGES.index(split) if split in STAGES else None
+    match = _BLOCK.fullmatch(split)
+    return int(match[1]) if match and int(match[1]) < backbone.depth else None
+
+
+def check_sizes(config: RecogniserConfig, where: object = None) -> None:
+    """Raise one :class:`UserError` that lists everything that does not fit together."""
+    rules = {"there must be a class, and no class twice": 0 < len(config.classes) == len(set(config.classes)),
+             "std must be positive": min(config.std) > 0}
+    if isinstance(config.backbone, BackboneConfig):
+        rules |= _vit_rules(config.backbone, config.clip)
+    if config.sfc:
+        rules |= _sfc_rules(config.backbone, config.sfc)
+    if broken := [rule for rule, holds in rules.items() if not holds]:
+        raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}", where=where)
+
+
+def _vit_rules(vit: BackboneConfig, clip: ClipConfig) -> dict[str, bool]:
+    positive = {f"backbone.{name} must be positive": getattr(vit, name) > 0 for name in ("width", "depth", "heads", "patch_size", "tubelet")}
+    if not all(positive.values()):
+        return positive
+    return {
+        "backbone.width must be a multiple of backbone.heads": vit.width % vit.heads == 0,
+        "backbone.table_size must be a multiple of patch_size": vit.table_size % vit.patch_size == 0,
+        "backbone.chunk_frames must be a multiple of tubelet": vit.chunk_frames % vit.tubelet == 0,
+        f"clip.frames must be backbone.chunk_frames ({vit.chunk_frames})": clip.frames == vit.chunk_frames,
+        "clip.size must be a multiple of backbone.patch_size": clip.size % vit.patch_size == 0,
+        "a recogniser's backbone has no adapters": not vit.adapters,
+    }
+
+
+def _sfc_rules(backbone: BackboneConfig | SlowOnlyConfig, sfc: SfcConfig) -> dict[str, bool]:
+    places = f"block:0 to block:{backbone.depth - 1}" if isinstance(backbone, BackboneConfig) else ", ".join(STAGES)
+    return {
+        f"sfc.split {sfc.split!r} is none of {places}": split_place(backbone, sfc.split) is not None,
+        "sfc.pool none needs sfc.ratio 1": sfc.pool != "none" or sfc.ratio == 1,
+        "sfc.topk is only for sfc.pool topk": sfc.topk is None or sfc.pool == "topk",
+        "sfc.kernel must be odd": all(size % 2 for size in sfc.kernel),
+    }

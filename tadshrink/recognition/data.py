@@ -1,0 +1,162 @@
+"""Recognition datasets: trimmed videos with one label each, by split."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tadshrink.checkpoint.format import digest
+from tadshrink.data.datasets import HELDOUT, data_root
+from tadshrink.errors import UserError
+from tadshrink.files import read_text
+from tadshrink.recognition.data_config import RecognitionConfig, parse_recognition_config
+from tadshrink.recognition.lists import read_list
+from tadshrink.recognition.records import SPLITS, TESTING, TRAINING, TrimmedVideo, share_of
+from tadshrink.reporting import SILENT, Reporter
+
+#: Those that ``tadshrink data make`` renders.
+BUILTIN = {"synthetic-clips": RecognitionConfig(name="synthetic-clips", clips="clips.csv")}
+#: Share of the files that are for testing where the list has no splits.
+TESTING_SHARE = 0.2
+#: Names that a message shows; the rest is counted.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class RecognitionDataset:
+    """A recognition dataset that has been read; ``where`` is its list, ``classes`` the names in the order of labels."""
+
+    config: RecognitionConfig
+    where: Path
+    classes: tuple[str, ...]
+    records: tuple[TrimmedVideo, ...]
+
+    def split(self, name: str) -> list[TrimmedVideo]:
+        """Videos of ``training`` (without those held out), ``heldout``, ``testing``, or another split of the list.
+
+        Raises:
+            UserError: there is no such split, or it is empty; the splits present are listed.
+        """
+        subset = SPLITS.get(name, name)
+        held = self._heldout() if subset in (TRAINING, HELDOUT) else frozenset()
+        wanted: Callable[[TrimmedVideo], bool] = {
+            TRAINING: lambda record: record.subset == TRAINING and record.key not in held,
+            HELDOUT: lambda record: record.subset == TRAINING and record.key in held,
+        }.get(subset, lambda record: record.subset == subset)
+        if found := [record for record in self.records if wanted(record)]:
+            return found
+        present = ", ".join(sorted({record.subset for record in self.records}))
+        raise UserError(f"split {name!r} has no videos", where=self.where, fix=f"The splits are: {present}; 'heldout' is part of 'training'")
+
+    def state(self) -> dict[str, Any]:
+        """What changes when the dataset does: its configuration, and a digest of its list and of the sizes of its files."""
+        records = [(record.key, record.label, record.subset, record.start, record.end,
+                    record.path.stat().st_size if record.path.is_file() else None) for record in self.records]
+        return {"config": self.config.model_dump(mode="json"), "classes": list(self.classes), "records": digest(json.dumps(records))[:16]}
+
+    def _heldout(self) -> frozenset[str]:
+        """Files that are held out: the same in every run, and they stay when others are added. At least one, where there are two."""
+        keys = sorted({record.key for record in self.records if record.subset == TRAINING}, key=lambda key: share_of(HELDOUT, key))
+        below = sum(share_of(HELDOUT, key) < self.config.heldout for key in keys)
+        return frozenset(keys[:min(max(1, below), len(keys) - 1)])
+
+
+@dataclass(frozen=True)
+class RecognitionChoice:
+    """A dataset by built-in name, or the path of a YAML, a CSV file or a folder, and the folder it lies in.
+
+    With ``allow_missing``, videos whose files are not here are left out; otherwise they are an error.
+    """
+
+    name: str
+    root: Path | None = None
+    allow_missing: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """As recorded in a checkpoint's history."""
+        given = {"dataset": self.name, "root": str(self.root) if self.root else None}
+        return given | {"allow_missing": True} if self.allow_missing else given
+
+    def load(self, reporter: Reporter) -> RecognitionDataset:
+        """:func:`load_recognition`, with the files looked for."""
+        return _with_files(load_recognition(self.name, self.root, reporter), self.allow_missing, reporter)
+
+
+def load_recognition(dataset: str | Path, root: Path | None = None, reporter: Reporter = SILENT) -> RecognitionDataset:
+    """Read a recognition dataset's list.
+
+    Args:
+        root: the folder of the built-in datasets, or that of the YAML's ``clips``.
+
+    Raises:
+        UserError: no such dataset, bad configuration, bad records, or a label that is not a class.
+    """
+    config, where = _read_config(str(dataset), root)
+    if not where.exists():
+        make = f"Run: tadshrink data make {config.name}" + (f" --root {root}" if root else "")
+        raise UserError("no list of clips here", where=where, fix=make if str(dataset) in BUILTIN else "Correct 'clips' or 'root' in the YAML")
+    listed = read_list(where)
+    records = _with_splits(listed.records, listed.notes)
+    classes = config.classes or tuple(sorted({record.label for record in records}))
+    _check_labels(records, classes, where)
+    untrained = sorted(set(classes) - {record.label for record in records if record.subset == TRAINING})
+    if untrained:
+        listed.notes.append(f"classes without a training video: {', '.join(untrained)}")
+    counts = Counter(record.subset for record in records)
+    listed.notes.append(f"{config.name}: {len(classes)} classes, " + ", ".join(f"{count} {subset}" for subset, count in counts.items()))
+    for note in listed.notes:
+        reporter.note(note)
+    return RecognitionDataset(config, where, classes, tuple(records))
+
+
+def _read_config(name: str, root: Path | None) -> tuple[RecognitionConfig, Path]:
+    """The configuration, and where its list lies."""
+    if name in BUILTIN:
+        return BUILTIN[name], (root or data_root()) / name / BUILTIN[name].clips
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        config = parse_recognition_config(read_text(path), path)
+        return config, (root or path.parent / Path(config.root or ".").expanduser()) / config.clips
+    if path.is_dir() or path.suffix == ".csv":
+        return RecognitionConfig(name=path.stem, clips=str(path)), (root or Path()) / path
+    raise UserError("no such recognition dataset", where=name,
+                    fix=f"Give a built-in name ({', '.join(BUILTIN)}), a folder per class, a CSV file, or the path of a YAML")
+
+
+def _with_splits(records: list[TrimmedVideo], notes: list[str]) -> list[TrimmedVideo]:
+    """The records as they are or, without any split, some files of them for testing."""
+    if any(record.subset for record in records):
+        shared = Counter(key for key, _ in {(record.key, record.subset) for record in records})
+        if twice := sorted(key for key, count in shared.items() if count > 1):
+            notes.append(f"files with parts in several splits: {_some(twice)}")
+        return records
+    notes.append(f"the list has no splits: {TESTING_SHARE:.0%} of the files are for testing, chosen by their names")
+    return [replace(record, subset=TESTING if share_of(TESTING, record.key) < TESTING_SHARE else TRAINING) for record in records]
+
+
+def _check_labels(records: list[TrimmedVideo], classes: tuple[str, ...], where: Path) -> None:
+    unknown = sorted({record.label for record in records} - set(classes))
+    if unknown:
+        raise UserError(f"labels that are not classes: {_some(unknown)}", where=where, fix="Correct 'classes' in the YAML")
+    if len(classes) < 2:
+        raise UserError(f"a recognition dataset has two classes or more, and this one {len(classes)}", where=where, fix="Check the labels")
+
+
+def _with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Reporter) -> RecognitionDataset:
+    missing = {record.key for record in dataset.records if not record.path.is_file()}
+    if not missing:
+        return dataset
+    kept = tuple(record for record in dataset.records if record.key not in missing)
+    text = f"{len(missing)} of the files are not here ({_some(sorted(missing))})"
+    if not allow_missing or not kept:
+        raise UserError(text, where=dataset.where, fix="Add them, correct their paths, or go on without them: --allow-missing")
+    reporter.note(f"skipped: {text}")
+    return replace(dataset, records=kept)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")

@@ -1,0 +1,121 @@
+"""The two forms of recognition datasets: a CSV file, and a folder per class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tadshrink.data.annotations.reading import require_sound
+from tadshrink.data.annotations.records import Found
+from tadshrink.data.annotations.tables import header, rows
+from tadshrink.errors import UserError
+from tadshrink.recognition.records import SPLITS, TrimmedVideo
+
+#: Columns of a CSV file that are needed, and those that may be there, in any order.
+NEEDED, OPTIONAL = ("path", "label"), ("start", "end", "subset")
+#: Ends of the names of video files, in a folder per class.
+SUFFIXES = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
+
+
+@dataclass
+class Listed:
+    """What a list of trimmed videos says, and choices that were made while it was read."""
+
+    records: list[TrimmedVideo] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_list(path: Path) -> Listed:
+    """Read a CSV file with the columns ``path,label[,start,end][,subset]``, or a folder of folders named by class.
+
+    Paths in a CSV file are relative to its folder, times in seconds. In a folder, the classes may lie in folders named by split.
+
+    Raises:
+        UserError: unreadable, or bad records: the first few are named by line and the rest counted.
+    """
+    return _read_folder(path) if path.is_dir() else _read_csv(path)
+
+
+def _read_csv(path: Path) -> Listed:
+    columns = header(path)
+    if missing := [name for name in NEEDED if name not in columns]:
+        raise UserError(f"no column {' and no column '.join(map(repr, missing))}; the columns are: {', '.join(columns)}", where=path,
+                        fix=f"The first line names the columns: {','.join(NEEDED)}, and if need be {','.join(OPTIONAL)}")
+    listed, found, seen = Listed(), Found(path, "a list of trimmed videos"), dict[tuple[object, ...], int]()
+    if ignored := [name for name in columns if name not in NEEDED + OPTIONAL]:
+        listed.notes.append(f"{path}: columns that mean nothing here: {', '.join(ignored)}")
+    for line, row in rows(path):
+        problems = list(_problems(row))
+        record = None if problems else _record(row, path.parent)
+        if record is not None and (other := seen.setdefault((record.path, record.start, record.end), line)) != line:
+            problems.append(f"the same part of {record.key!r} as in line {other}")
+        for problem in problems:
+            found.bad(f"line {line}", problem)
+        if record is not None:
+            listed.records.append(record)
+    if any(record.subset for record in listed.records):
+        for line, row in rows(path):
+            if not _cell(row, "subset"):
+                found.bad(f"line {line}", "no subset, and other lines have one")
+    require_sound(found, "Repair or remove these lines")
+    return listed
+
+
+def _problems(row: Mapping[str, str]) -> Iterator[str]:
+    """All that is wrong with one line."""
+    if None in row:
+        yield "more cells than there are columns"
+    for name in NEEDED:
+        if not _cell(row, name):
+            yield f"no {name}"
+    times = {name: _cell(row, name) for name in ("start", "end")}
+    bad = {name: text for name, text in times.items() if text and _seconds(text) is None}
+    yield from (f"{name} {text!r} is not a number of seconds" for name, text in bad.items())
+    if not bad and times["end"] and float(times["end"]) <= float(times["start"] or 0):
+        yield f"end {times['end']} is not after start {times['start'] or 0}"
+
+
+def _record(row: Mapping[str, str], folder: Path) -> TrimmedVideo:
+    key, start, end = _cell(row, "path"), _cell(row, "start"), _cell(row, "end")
+    return TrimmedVideo(key, folder / key, _cell(row, "label"), _split(_cell(row, "subset")),
+                        _seconds(start) if start else None, _seconds(end) if end else None)
+
+
+def _cell(row: Mapping[str, str], name: str) -> str:
+    return (row.get(name) or "").strip()
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _split(name: str) -> str:
+    return SPLITS.get(name.lower(), name)
+
+
+def _read_folder(path: Path) -> Listed:
+    listed, folders = Listed(), _folders(path)
+    by_split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
+    pairs = [(_split(split.name), folder) for split in folders for folder in _folders(split)]
+    classes = pairs if by_split else [("", folder) for folder in folders]
+    skipped = 0
+    for subset, folder in classes:
+        files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+        videos = [item for item in files if item.suffix.lower() in SUFFIXES]
+        skipped += len(files) - len(videos)
+        listed.records += [TrimmedVideo(item.relative_to(path).as_posix(), item, folder.name, subset) for item in videos]
+    if skipped:
+        listed.notes.append(f"{path}: {skipped} files are left out, which are no videos by their names")
+    if not listed.records:
+        raise UserError("no video in a folder named by its class", where=path, fix="Put the videos of each class into a folder of its own")
+    return listed
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(item for item in path.iterdir() if item.is_dir() and not item.name.startswith("."))

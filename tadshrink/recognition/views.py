@@ -1,0 +1,135 @@
+"""What a recogniser sees of a trimmed video: clips at several moments, and of each of them one or several square crops."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tadshrink.data.augment import AUGMENTATIONS
+from tadshrink.data.video import FrameStore
+from tadshrink.errors import UserError
+from tadshrink.recognition.config import ClipConfig
+from tadshrink.recognition.records import TrimmedVideo
+from tadshrink.reporting import SILENT, Reporter
+
+_VIEWS = re.compile(r"([1-9]\d{0,2})x([1-9]\d?)", re.ASCII)
+
+
+class Views(NamedTuple):
+    """So many clips, and so many crops of each; "10x3" are the thirty views of dense testing."""
+
+    clips: int
+    crops: int
+
+    def __str__(self) -> str:
+        return f"{self.clips}x{self.crops}"
+
+
+def parse_views(text: str) -> Views:
+    """Read "10x3".
+
+    Raises:
+        UserError: it is something else.
+    """
+    match = _VIEWS.fullmatch(text)
+    if match is None:
+        raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1 or 1x1, or sfc")
+    return Views(int(match[1]), int(match[2]))
+
+
+def clip_starts(first: int, end: int, span: int, clips: int) -> np.ndarray:
+    """First frames of clips of ``span`` frames, int64 ``[clips]``: clip i has its centre in that of the i-th of ``clips`` equal
+    parts of the frames from ``first`` to ``end``, but for what would stick out, which is moved inside."""
+    centres = first + (np.arange(clips) + 0.5) * (end - first) / clips
+    return np.clip(np.floor(centres - span / 2 + 0.5).astype(np.int64), first, max(first, end - span))
+
+
+def random_starts(first: int, end: int, span: int, clips: int, rng: np.random.Generator) -> np.ndarray:
+    """First frames of clips likewise, each at random in its part of all places where a clip fits, int64 ``[clips]``."""
+    room = max(0, end - span - first) + 1
+    return first + np.floor((np.arange(clips) + rng.random(clips)) * room / clips).astype(np.int64)
+
+
+def frame_numbers(starts: np.ndarray, end: int, clip: ClipConfig) -> np.ndarray:
+    """Frames of each clip, int64 ``[clips, F]``; beyond the end, the last frame is repeated."""
+    return np.minimum(starts[:, None] + np.arange(clip.frames) * clip.stride, end - 1)
+
+
+def crop_corners(height: int, width: int, size: int, crops: int) -> list[tuple[int, int]]:
+    """Top and left of square crops: the centre, or several, evenly along the longer side from end to end."""
+    room = np.array([height - size, width - size])
+    if crops == 1:
+        return [(int(room[0]) // 2, int(room[1]) // 2)]
+    along = room == room.max()
+    shares = np.arange(crops)[:, None] / (crops - 1)
+    # Of a square frame all crops are the same.
+    return [(int(top), int(left)) for top, left in np.where(along, np.floor(room * shares + 0.5), room // 2)]
+
+
+class ClipSource:
+    """Loads clips. Frames that were decoded are kept, up to a number of bytes.
+
+    Args:
+        augment: how :meth:`draw` changes clips, a key of :data:`~tadshrink.data.augment.AUGMENTATIONS`.
+    """
+
+    def __init__(self, clip: ClipConfig, augment: str = "none", reporter: Reporter = SILENT, max_bytes: int = 2 << 30) -> None:
+        self.clip, self.augmentation = clip, AUGMENTATIONS[augment]
+        self.frames = FrameStore(clip.size, max_bytes, reporter, crop=False)
+        margin = self.augmentation.margin
+        self.training = self.frames if margin is None else self.frames.uncropped(round(margin * clip.size))
+
+    def views(self, record: TrimmedVideo, views: Views) -> Tensor:
+        """uint8 ``[clips * crops, 3, F, S, S]``, the crops of a clip next to each other.
+
+        Raises:
+            UserError: the file cannot be read, or the part lies behind its end.
+        """
+        first, end = record.frames(self.frames.index(record.path))
+        pictures = self._load(self.frames, record, frame_numbers(clip_starts(first, end, self.clip.span, views.clips), end, self.clip))
+        return self._crops(pictures, views.crops)
+
+    def draw(self, record: TrimmedVideo, clips: int, rng: np.random.Generator, changed: bool = True) -> Tensor:
+        """uint8 ``[clips, 3, F, S, S]`` for training: each clip at random in its part of the video, and all changed alike.
+
+        Args:
+            changed: otherwise clips are only drawn, and cut out of the middle of their frames.
+
+        Raises:
+            UserError: as :meth:`views`.
+        """
+        store = self.training if changed else self.frames
+        first, end = record.frames(store.index(record.path))
+        pictures = self._load(store, record, frame_numbers(random_starts(first, end, self.clip.span, clips, rng), end, self.clip))
+        if not changed:
+            return self._crops(pictures, 1)
+        if self.augmentation.margin is None:
+            pictures = _random_square(pictures, self.clip.size, rng)
+        result = self.augmentation.change(pictures.flatten(0, 1).transpose(0, 1), self.clip.size, rng)
+        return result.unflatten(1, (clips, self.clip.frames)).transpose(0, 1)
+
+    def _crops(self, pictures: Tensor, crops: int) -> Tensor:
+        """Of clips ``[clips, F, 3, h, w]``: uint8 ``[clips * crops, 3, F, S, S]``."""
+        size = self.clip.size
+        corners = crop_corners(*pictures.shape[-2:], size, crops)
+        return torch.stack([pictures[..., top:top + size, left:left + size] for top, left in corners], dim=1).flatten(0, 1).transpose(1, 2)
+
+    @staticmethod
+    def _load(store: FrameStore, record: TrimmedVideo, numbers: np.ndarray) -> Tensor:
+        """uint8 ``[clips, F, 3, h, w]``; each frame is decoded once."""
+        needed, places = np.unique(numbers, return_inverse=True)
+        return store.frames(record.path, needed)[torch.from_numpy(places.reshape(numbers.shape))]
+
+
+def load_views(record: TrimmedVideo, clip: ClipConfig, clips: int, crops: int) -> Tensor:
+    """:meth:`ClipSource.views` of a single video."""
+    return ClipSource(clip, max_bytes=0).views(record, Views(clips, crops))
+
+
+def _random_square(pictures: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+    top, left = (int(rng.integers(0, side - size + 1)) for side in pictures.shape[-2:])
+    return pictures[..., top:top + size, left:left + size]

@@ -1,0 +1,111 @@
+"""What the stages of recognition do first: open a recogniser, and make sure that a dataset means the same to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.opening import ModelFile, path_of
+from tadshrink.device import Compute, choose_compute
+from tadshrink.errors import UserError
+from tadshrink.recognition.accuracy import Accuracy, accuracy
+from tadshrink.recognition.data import RecognitionDataset
+from tadshrink.recognition.evaluation import predict
+from tadshrink.recognition.opening import open_recogniser as built
+from tadshrink.recognition.opening import read_recogniser
+from tadshrink.recognition.recogniser import ActionRecogniser
+from tadshrink.recognition.records import TrimmedVideo
+from tadshrink.recognition.views import ClipSource, Views, parse_views
+from tadshrink.reporting import Reporter
+from tadshrink.stages.inputs import PLACEHOLDER
+
+#: In place of views: the module's own clips, in one pass.
+ONE_PASS = "sfc"
+#: Class names that a message shows.
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class OpenedRecogniser:
+    """A checkpoint that was read, and its recogniser in eval mode on the chosen device."""
+
+    path: Path
+    checkpoint: Checkpoint
+    recogniser: ActionRecogniser
+    compute: Compute
+    checksum: str
+
+    def source(self, reporter: Reporter, augment: str = "none") -> ClipSource:
+        """Where its clips come from."""
+        return ClipSource(self.recogniser.config.clip, augment, reporter)
+
+
+def open_recogniser(file: Path | ModelFile, device: str | None, reporter: Reporter) -> OpenedRecogniser:
+    """Read a checkpoint and build its recogniser.
+
+    Raises:
+        UserError: a file that is not a sound checkpoint of a recogniser, or weights that do not fit its architecture.
+    """
+    path = path_of(file)
+    checkpoint = read_recogniser(file, reporter)
+    recogniser = built(checkpoint, path)
+    compute = choose_compute(device, recogniser.config.compute_width)
+    reporter.note(compute.reason)
+    return OpenedRecogniser(path, checkpoint, recogniser.to(compute.device), compute, checkpoint.checksum)
+
+
+def fitted(opened: OpenedRecogniser, dataset: RecognitionDataset, reporter: Reporter) -> OpenedRecogniser:
+    """The recogniser with the dataset's class names, if its own are placeholders.
+
+    Raises:
+        UserError: the dataset has a class that the recogniser does not know.
+    """
+    config = opened.recogniser.config
+    if unknown := [name for name in dataset.classes if name not in config.classes]:
+        if len(dataset.classes) != len(config.classes) or not all(map(PLACEHOLDER.fullmatch, config.classes)):
+            raise UserError(f"{len(unknown)} of the {len(dataset.classes)} classes are none of the model's {len(config.classes)} "
+                            f"({_some(unknown)}; the model has {_some(config.classes)})", where=dataset.where,
+                            fix="Use a dataset with the labels that the model was trained on")
+        reporter.note(f"the model has no class names: those of dataset {dataset.config.name!r} are taken, in their order")
+        config = config.model_copy(update={"classes": dataset.classes})
+        opened.recogniser.config = config
+        checkpoint = replace(opened.checkpoint, architecture=config.model_dump(mode="json"), classes=list(config.classes))
+        return replace(opened, checkpoint=checkpoint)
+    if len(dataset.classes) < len(config.classes):
+        reporter.note(f"the dataset has {len(dataset.classes)} of the model's {len(config.classes)} classes; the model may name any of them")
+    return opened
+
+
+def views_of(text: str, recogniser: ActionRecogniser, where: object) -> Views | None:
+    """What ``--views`` asks for; ``None`` is the module's one pass.
+
+    Raises:
+        UserError: it is no number of views, or the recogniser has no module.
+    """
+    if text != ONE_PASS:
+        return parse_views(text)
+    if recogniser.sfc is None:
+        raise UserError("this recogniser has no compressing module", where=where, fix="First: tadshrink sfc train, or give other --views")
+    return None
+
+
+def labels_of(records: Sequence[TrimmedVideo], classes: Sequence[str]) -> list[int]:
+    """The numbers of the labels."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return [numbers[record.label] for record in records]
+
+
+def judge(opened: OpenedRecogniser, records: Sequence[TrimmedVideo], views: Views | None, source: ClipSource, batch_size: int, name: str,
+          reporter: Reporter) -> Accuracy:
+    """Accuracy of a recogniser on some videos."""
+    classes = opened.recogniser.config.classes
+    found = predict(opened.recogniser, records, source, views, opened.compute, batch_size, name, reporter)
+    return accuracy(found, torch.tensor(labels_of(records, classes)), classes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

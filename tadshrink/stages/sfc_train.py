@@ -1,0 +1,60 @@
+"""``sfc train``: a compressing module for a recogniser that stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.data.datasets import HELDOUT
+from tadshrink.files import check_output
+from tadshrink.recognition.config import SfcConfig
+from tadshrink.recognition.data import RecognitionChoice
+from tadshrink.recognition.recogniser import with_module
+from tadshrink.recognition.records import TRAINING
+from tadshrink.recognition.settings import ModuleTrainSettings
+from tadshrink.recognition.training import HeadFeatures, LabelledVideos, measure_norms, module_task
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.common import save_stage
+from tadshrink.stages.recognisers import ONE_PASS, fitted, judge, labels_of, open_recogniser
+from tadshrink.stages.sfc_base import TrainedRecogniser
+from tadshrink.training.loop import Resume, fit
+
+
+def train_module(checkpoint: Path | ModelFile, dataset: RecognitionChoice, output: Path, sfc: SfcConfig,
+                 settings: ModuleTrainSettings | None = None, device: str | None = None, reporter: Reporter = SILENT) -> TrainedRecogniser:
+    """Train an SFC module on the training videos (without those held out), in place of one that the recogniser may have.
+
+    No other weight changes, and no statistics of a batch norm. The state after each epoch is kept beside the output until it is
+    written, so that the same call resumes.
+
+    Raises:
+        UserError: unreadable input, other classes than the recogniser's, or a split that it does not have.
+    """
+    settings = settings or ModuleTrainSettings()
+    check_output(output)
+    opened = open_recogniser(checkpoint, device, reporter)
+    data = dataset.load(reporter)
+    records, held = data.split(TRAINING), data.split(HELDOUT)
+    opened = fitted(opened, data, reporter)
+    if opened.recogniser.sfc is not None:
+        reporter.note("the recogniser has a module already: a new one takes its place")
+    torch.manual_seed(settings.seed)
+    recogniser = with_module(opened.recogniser, sfc).to(opened.compute.device)
+    opened = replace(opened, recogniser=recogniser)
+    source = opened.source(reporter, data.config.augment)
+    videos = LabelledVideos(records, labels_of(records, recogniser.config.classes), source)
+    features = HeadFeatures(recogniser, videos, opened.compute, settings, reporter)
+    task = module_task(recogniser, features, settings)
+    arguments = {**dataset.arguments(), "sfc": sfc.model_dump(mode="json"), **settings.model_dump()}
+    resume = Resume(output.with_name(output.name + ".training"),
+                    {"command": "sfc train", "parent": opened.checksum, **arguments, "data": data.state()})
+    curve = fit(task, settings, opened.compute, resume, "train the module", reporter)
+    measure_norms(task, opened.compute)
+    heldout = judge(opened, held, None, source, settings.batch_size * sfc.clips, f"evaluate {HELDOUT}", reporter).to_json()
+    made = replace(opened.checkpoint, architecture=recogniser.config.model_dump(mode="json"), state=recogniser.state_dict())
+    written = save_stage(output, made, "sfc train", arguments, opened.checksum, {"heldout": heldout, "views": ONE_PASS, "curve": curve})
+    resume.path.unlink(missing_ok=True)
+    return TrainedRecogniser(written.output, written.checksum, curve, heldout, ONE_PASS)

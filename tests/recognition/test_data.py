@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tadshrink.errors import UserError
+from tadshrink.recognition.data import RecognitionChoice, load_recognition
+from tests.notes import Notes
+
+
+def write(folder: Path, lines: list[str], columns: str = "path,label,subset") -> Path:
+    path = folder / "clips.csv"
+    path.write_text("\n".join([columns, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def videos(count: int, subset: str = "training") -> list[str]:
+    return [f"{number}.mp4,{'walk' if number % 2 else 'sit'},{subset}" for number in range(count)]
+
+
+def test_held_out_videos_are_part_of_training_and_stay_when_others_come(tmp_path: Path) -> None:
+    few = load_recognition(write(tmp_path, [*videos(50), "t.mp4,sit,testing"]))
+    held, train = ({record.key for record in few.split(name)} for name in ("heldout", "training"))
+    assert held | train == {f"{number}.mp4" for number in range(50)}
+    assert not held & train
+    assert 5 <= len(held) <= 15
+    assert [record.key for record in few.split("test")] == ["t.mp4"]
+    more = {record.key for record in load_recognition(write(tmp_path, videos(80))).split("heldout")}
+    assert held <= more
+
+
+def test_parts_of_one_video_stay_together(tmp_path: Path) -> None:
+    lines = [f"{number % 10}.mp4,{'walk' if number % 3 else 'sit'},{number},{number + 1},training" for number in range(100)]
+    data = load_recognition(write(tmp_path, lines, "path,label,start,end,subset"))
+    held, train = ({record.key for record in data.split(name)} for name in ("heldout", "train"))
+    assert held and train and not held & train
+
+
+def test_of_two_videos_one_is_held_out(tmp_path: Path) -> None:
+    data = load_recognition(write(tmp_path, videos(2)))
+    assert len(data.split("heldout")) == len(data.split("training")) == 1
+
+
+def test_without_splits_some_files_are_for_testing(tmp_path: Path) -> None:
+    notes = Notes()
+    data = load_recognition(write(tmp_path, [line.removesuffix(",x") for line in videos(200, "x")], "path,label"), reporter=notes)
+    assert 20 <= len(data.split("testing")) <= 60
+    assert len(data.split("heldout")) >= 15
+    assert any("the list has no splits: 20% of the files are for testing" in note for note in notes.lines)
+
+
+def test_the_splits_are_listed_where_one_is_missing(tmp_path: Path) -> None:
+    data = load_recognition(write(tmp_path, videos(4)))
+    with pytest.raises(UserError, match=r"split 'testing' has no videos. The splits are: training; 'heldout' is part of 'training'"):
+        data.split("testing")
+
+
+def test_classes_are_the_labels_or_those_of_the_yaml(tmp_path: Path) -> None:
+    write(tmp_path, videos(4))
+    assert load_recognition(tmp_path / "clips.csv").classes == ("sit", "walk")
+    yaml = tmp_path / "set.yaml"
+    yaml.write_text("name: mine\nclips: clips.csv\nclasses: [walk, sit, run]\naugment: flips\nheldout: 0.5\n")
+    notes = Notes()
+    data = load_recognition(yaml, reporter=notes)
+    assert data.classes == ("walk", "sit", "run")
+    assert data.config.augment == "flips"
+    assert "classes without a training video: run" in notes.lines
+    yaml.write_text("name: mine\nclips: clips.csv\nclasses: [walk]\n")
+    with pytest.raises(UserError, match="labels that are not classes: sit"):
+        load_recognition(yaml)
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("clips: a.csv", "name: Field required"), ("name: a\nclips: b\nflips: yes", "flips: Extra inputs"), ("- 1", "a mapping"),
+    ("name: a\nclips: b\nheldout: 1\naugment: all", "augment: .*; heldout: "), ("a: [", "not valid YAML"),
+    ("name: a\nclips: b\nclasses: []", "nothing is listed"), ("name: a\nclips: b\nclasses: [x, x]", "listed more than once: x"),
+])
+def test_bad_yaml_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "set.yaml").write_text(text)
+    with pytest.raises(UserError, match=problem) as error:
+        load_recognition(tmp_path / "set.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_files_are_an_error_unless_allowed(tmp_path: Path) -> None:
+    (tmp_path / "1.mp4").touch()
+    path, notes = write(tmp_path, videos(3)), Notes()
+    with pytest.raises(UserError, match=r"2 of the files are not here \(0.mp4, 2.mp4\)"):
+        RecognitionChoice(str(path)).load(notes)
+    assert [record.key for record in RecognitionChoice(str(path), allow_missing=True).load(notes).records] == ["1.mp4"]
+    assert notes.lines[-1] == "skipped: 2 of the files are not here (0.mp4, 2.mp4)"
+
+
+def test_a_file_in_two_splits_is_told(tmp_path: Path) -> None:
+    notes = Notes()
+    load_recognition(write(tmp_path, ["a.mp4,x,1,2,training", "a.mp4,y,2,3,testing"], "path,label,start,end,subset"), reporter=notes)
+    assert "files with parts in several splits: a.mp4" in notes.lines
+
+
+def test_unknown_sets_and_those_not_made_yet(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nosuch: no such recognition dataset. Give a built-in name \(synthetic-clips\)"):
+        load_recognition("nosuch")
+    with pytest.raises(UserError, match="Run: tadshrink data make synthetic-clips --root"):
+        load_recognition("synthetic-clips", tmp_path)
+    with pytest.raises(UserError, match="two classes or more"):
+        load_recognition(write(tmp_path, ["a.mp4,x,training"]))
+
+
+def test_the_state_changes_with_the_list_and_the_files(tmp_path: Path) -> None:
+    data = load_recognition(write(tmp_path, videos(3)))
+    before = data.state()
+    assert before == load_recognition(tmp_path / "clips.csv").state()
+    (tmp_path / "0.mp4").write_bytes(b"x")
+    assert data.state() != before
+    assert replace(data, records=data.records[:2]).state() != data.state()

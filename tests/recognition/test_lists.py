@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tadshrink.errors import UserError
+from tadshrink.recognition.lists import read_list
+
+
+def csv(folder: Path, *lines: str) -> Path:
+    path = folder / "clips.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_all_columns_in_any_order(tmp_path: Path) -> None:
+    path = csv(tmp_path, "label,subset,end,path,start", "walk,training,3.5,a/b.mp4,1", "sit,test,,b.mp4,", "sit,extra,2,c.mp4,")
+    first, second, third = read_list(path).records
+    assert (first.key, first.path, first.label) == ("a/b.mp4", tmp_path / "a/b.mp4", "walk")
+    assert (first.subset, first.start, first.end) == ("training", 1.0, 3.5)
+    assert (second.subset, second.start, second.end) == ("testing", None, None)
+    assert (third.subset, third.start, third.end) == ("extra", None, 2.0)
+    assert first.name == "a/b.mp4 (1 s to 3.5 s)"
+    assert second.name == "b.mp4"
+
+
+def test_two_columns_are_enough_and_others_are_told(tmp_path: Path) -> None:
+    listed = read_list(csv(tmp_path, "path,label,weather", "a.mp4,walk,rain"))
+    assert listed.records[0].subset == ""
+    assert listed.notes == [f"{tmp_path / 'clips.csv'}: columns that mean nothing here: weather"]
+
+
+@pytest.mark.parametrize(("line", "problem"), [
+    (",walk,1,2,training", "line 3: no path"),
+    ("a.mp4,,1,2,training", "line 3: no label"),
+    (",,1,2,training", "line 3: no path; line 3: no label"),
+    ("a.mp4,walk,one,2,training", "line 3: start 'one' is not a number of seconds"),
+    ("a.mp4,walk,-1,2,training", "line 3: start '-1' is not a number of seconds"),
+    ("a.mp4,walk,1,nan,training", "line 3: end 'nan' is not a number of seconds"),
+    ("a.mp4,walk,1,inf,training", "line 3: end 'inf' is not a number of seconds"),
+    ("a.mp4,walk,2,2,training", "line 3: end 2 is not after start 2"),
+    ("a.mp4,walk,,0,training", "line 3: end 0 is not after start 0"),
+    ("a.mp4,walk,1,2,training,more", "line 3: more cells than there are columns"),
+    ("a.mp4,walk,1,2,", "line 3: no subset, and other lines have one"),
+    ("z.mp4,sit,5.0,6,training", "line 3: the same part of 'z.mp4' as in line 2"),
+])
+def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, problem: str) -> None:
+    path = csv(tmp_path, "path,label,start,end,subset", "z.mp4,walk,5,6,training", line)
+    with pytest.raises(UserError) as error:
+        read_list(path)
+    assert str(error.value) == f"{path}: {problem}. Repair or remove these lines"
+
+
+def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 2: .*; line 3: .*; line 4: .* \(and 6 more\)"):
+        read_list(csv(tmp_path, "path,label", *[f"{number}.mp4," for number in range(9)]))
+
+
+def test_missing_columns_are_told_with_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no column 'label'; the columns are: path, class"):
+        read_list(csv(tmp_path, "path,class", "a.mp4,walk"))
+    with pytest.raises(UserError, match="no column 'path' and no column 'label'"):
+        read_list(csv(tmp_path, "a.mp4,walk"))
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_a_folder_per_class(tmp_path: Path) -> None:
+    listed = read_list(touch(tmp_path, "walk/b.mp4", "walk/a.MKV", "sit/c.avi", "walk/notes.txt", "walk/.hidden.mp4", ".git/d.mp4"))
+    assert [(record.key, record.label, record.subset) for record in listed.records] == [
+        ("sit/c.avi", "sit", ""), ("walk/a.MKV", "walk", ""), ("walk/b.mp4", "walk", "")]
+    assert listed.notes == [f"{tmp_path}: 1 files are left out, which are no videos by their names"]
+
+
+def test_folders_per_split(tmp_path: Path) -> None:
+    listed = read_list(touch(tmp_path, "train/walk/a.mp4", "Test/walk/b.mp4", "val/sit/c.mp4"))
+    assert {(record.key, record.label, record.subset) for record in listed.records} == {
+        ("train/walk/a.mp4", "walk", "training"), ("Test/walk/b.mp4", "walk", "testing"), ("val/sit/c.mp4", "sit", "validation")}
+
+
+def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no video in a folder named by its class"):
+        read_list(touch(tmp_path, "a.mp4", "walk/notes.txt"))
