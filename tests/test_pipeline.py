@@ -276,11 +276,10 @@ def test_the_test_split_is_looked_at_once_at_the_end(tiny, tmp_path: Path, monke
 
 
 def pipeline_windows(tiny, name: str) -> list[Any]:
-    from tadshrink.data.loader import video_windows
     from tadshrink.data.sources import VideoSource
     from tadshrink.data.timeline import Video
 
-    return video_windows(Video(name, tiny.video(name)), VideoSource(tiny.config.sampling))
+    return VideoSource(tiny.config.sampling).windows(Video(name, tiny.video(name)))
 
 
 @pytest.fixture

@@ -58,7 +58,11 @@ def load_checkpoint(path: str | Path, settings: LoadSettings = AS_IS, reporter: 
     Raises:
         UserError: whatever is wrong with the file or the settings, in one line.
     """
-    content = read_torch(path)
+    return detector_in(read_torch(path), path, settings, reporter)
+
+
+def detector_in(content: Any, path: str | Path, settings: LoadSettings = AS_IS, reporter: Reporter = SILENT) -> Checkpoint:
+    """:func:`load_checkpoint` of what ``torch.load`` returned."""
     if not is_ours(content):
         return read_foreign(content, settings, path, reporter)
     checkpoint = checkpoint_in(content, path)

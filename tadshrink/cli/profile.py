@@ -67,6 +67,10 @@ def command(
     timing = {"--runs": runs, "--batch": batch, "--dtype": dtype, "--threads": threads, "--compile": compiled or None, "--fps": fps, "--vs": vs}
     only = {"--vs": vs, "--convention": None if convention == "full" else convention}
     _check(no_time, sweep, depth_vs_width, timing, only, {"--plot": plot}, {"--savings": savings})
+    if checkpoint is not None and stage.is_recogniser_file(checkpoint):
+        given = {**timing, "--arch": arch, "--classes": classes, "--drop": drop, "--frames": frames, "--size": size, "--sweep": sweep,
+                 "--depth-vs-width": depth_vs_width or None}
+        return _profile_video(checkpoint, convention, no_time, json, given, device)
     subject = _subject(checkpoint, arch or ("videomae-s" if depth_vs_width and checkpoint is None else None), classes, drop, frames, size)
     measure, reporter = None if no_time else _measure(runs, device, dtype, threads, compiled, batch), ConsoleReporter()
     if sweep is not None:
@@ -84,6 +88,19 @@ def command(
     result = stage.profile(subject, measure, convention, vs, fps, reporter)
     tables.print_profile(str(subject.source), result)
     return emit(json, result.to_json())
+
+
+def _profile_video(checkpoint: Any, convention: str, no_time: bool, json: bool, given: dict[str, Any], device: str | None) -> None:
+    """Of a recogniser of trimmed videos."""
+    from tadshrink.cli.profile_tables import print_recogniser
+    from tadshrink.stages import profile as stage
+
+    if useless := [name for name, value in given.items() if value is not None and name not in ("--runs", "--dtype", "--threads")]:
+        raise UserError(f"{', '.join(useless)} means nothing for a recogniser", where=checkpoint, fix="Leave it out")
+    measure = None if no_time else _measure(given["--runs"], device, given["--dtype"], given["--threads"], False, None)
+    result = stage.profile_video(checkpoint, measure, convention, ConsoleReporter())
+    print_recogniser(str(checkpoint), result)
+    emit(json, result.to_json())
 
 
 def _check(no_time: bool, sweep: str | None, depth_vs_width: bool, timing: dict[str, Any], only: dict[str, Any], of_sweep: dict[str, Any],

@@ -15,6 +15,8 @@ from tadshrink.profiling.profile import Profile, Timing
 from tadshrink.profiling.sweep import Sweep
 from tadshrink.profiling.throughput import Throughput
 from tadshrink.profiling.versus import Versus
+from tadshrink.recognition.macs import RecogniserMacs
+from tadshrink.recognition.profile import RecogniserProfile, Way
 
 
 def print_profile(name: str, result: Profile) -> None:
@@ -31,6 +33,32 @@ def print_profile(name: str, result: Profile) -> None:
         _print_timing(result.timing)
     if result.versus is not None:
         _print_versus(name, result.versus)
+
+
+def print_recogniser(name: str, result: RecogniserProfile) -> None:
+    """MACs by part, then each way to classify a video with what it costs."""
+    parts, clip = result.parts, result.architecture.clip
+    what = "one pass over a video" if result.module_params else "one view"
+    table(f"{name}: MACs of {what} (clips of {clip.frames} frames of {clip.size} pixels), convention {parts.convention}",
+          ["part", "GMACs", "share"], [[part, f"{value / 1e9:.4f}", f"{value / parts.total:.1%}"] for part, value in
+                                       [*parts.parts.items(), ("total", parts.total)]])
+    _say_convention(parts)
+    module = f", {result.module_params:,} of them in the module" if result.module_params else ""
+    say(f"parameters {result.params:,}{module}; dropped blocks: {', '.join(map(str, result.dropped)) or 'none'}")
+    first = result.ways[0]
+    timed = first.latency is not None
+    where = f", timed in turn over {first.latency.runs} runs on {_where(first.latency)}, {first.latency.dtype}" if first.latency else ""
+    measured = ["ms", "speed-up (5-95 %)", "MiB", "less memory"] * timed
+    table(f"{name}: ways to classify a video{where}", ["views", "GMACs", f"of {first.name}", *measured],
+          [[way.name, f"{way.macs / 1e9:.3f}", f"{way.macs / first.macs:.1%}", *_measured(way)] for way in result.ways])
+    if timed:
+        say(f"ms: median of a video, without decoding; MiB: {first.memory.measured}")
+
+
+def _measured(way: Way) -> list[str]:
+    if way.latency is None or way.memory is None or way.faster is None:
+        return []
+    return [_times(way.latency)[0], _ratio(way.faster), f"{way.memory.bytes / 2**20:.0f}", f"{way.leaner:.1f}x"]
 
 
 def print_sweep(name: str, result: Sweep) -> None:
@@ -65,7 +93,7 @@ def _parts(result: Profile, blocks: Sequence[str]) -> list[list[str]]:
              "" if count is None else f"{count:,}"] for name, value, count in rows]
 
 
-def _say_convention(macs: MacsReport) -> None:
+def _say_convention(macs: MacsReport | RecogniserMacs) -> None:
     convention = CONVENTIONS[macs.convention]
     say(f"convention {convention.name}, multiply-adds: counts {convention.counts}; leaves out {convention.leaves_out}")
     say(f"not counted: {', '.join(f'{name} ({times}x)' for name, times in macs.not_counted.items()) or 'nothing'}")

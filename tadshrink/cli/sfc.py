@@ -83,7 +83,7 @@ def train(
                                       rich_help_panel=_MODULE)] = "topk",
     topk: Annotated[int | None, typer.Option("--topk", min=1, help="Strongest values that topk averages. Default: half of them.",
                                              show_default=False, rich_help_panel=_MODULE)] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Channels of queries and keys. Default: half of the features'.",
+    width: Annotated[int | None, typer.Option(min=1, help="Channels of queries and keys. Default: a quarter of the features'.",
                                               show_default=False, rich_help_panel=_MODULE)] = None,
     attention: Annotated[str, typer.Option(metavar="time|space-time", help="What a query attends to: its own place at all times, or all "
                                            "places.", rich_help_panel=_MODULE)] = "time",
@@ -112,8 +112,8 @@ def train(
 def evaluate(
     checkpoint: options.Checkpoint,
     dataset: _Data,
-    views: Annotated[str, typer.Option(metavar="VIEWS", help="Clips x crops whose probabilities are averaged (10x3, 10x1, 1x1, ...), or "
-                                       "sfc: one pass with the module.")] = "10x3",
+    views: Annotated[str, typer.Option(metavar="VIEWS", help="Clips x crops whose probabilities are averaged (10x3, 10x1, 1x1, ...), "
+                                       "uniform: one clip spread over the video, or sfc: one pass with the module.")] = "10x3",
     split: Annotated[str, typer.Option("--split", "--subset-split", help="testing, heldout (a fixed part of training that is never trained "
                                        "on), or another split of the dataset.")] = "testing",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips per batch.")] = 16,

@@ -10,12 +10,12 @@ from torch import Tensor
 from tadshrink.compress.losses import boundary_kd, class_kd, feature_loss
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.student import last_shared
+from tadshrink.compress.tasks import TASKS
 from tadshrink.compress.teacher import Lesson, Teacher, Wanted
 from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, DetectorOutput
-from tadshrink.models.losses import detection_losses
 
 #: Losses that compare tokens of blocks, and which part of a :class:`~tadshrink.compress.trace.Trace` they look at.
 FEATURES = {"feature": "outputs", "mid": "mids", "relation": "outputs", "mid_relation": "mids"}
@@ -34,7 +34,8 @@ class AlignmentLosses:
     """
 
     def __init__(self, student: Detector, teacher: Detector, settings: AlignSettings, first: int | None = None, memory: int = 0) -> None:
-        self.student, self.settings, self.first = student, settings, first
+        self.student, self.settings, self.first, self.task = student, settings, first, TASKS[type(student)]
+        self.class_kd = self.task.class_kd.get(settings.cls_kd, settings.cls_kd)
         for index in student.blocks.indices:
             student.blocks[index].thrifty = settings.checkpointing == "mlp"
         self.shared = last_shared(student, teacher, first)
@@ -45,12 +46,15 @@ class AlignmentLosses:
         """Weights of the losses that say something of this student."""
         settings = self.settings
         weights = {name: getattr(settings, f"{name}_weight") for name in (*FEATURES, "cls_kd", "reg_kd", "task")}
-        found = {name: weight for name, weight in weights.items() if weight and (name not in FEATURES or self._compared(FEATURES[name]))}
+        found = {name: weight for name, weight in weights.items() if weight and self._says_something(name)}
         if not found:
             raise UserError("of the losses asked for none is left: no block that is trained can be compared with the teacher's",
                             fix="Give another loss a weight, such as --cls-kd-weight 1, or --lora-blocks all")
         self.idle = [name for name, weight in weights.items() if weight and name not in found]
         return found
+
+    def _says_something(self, name: str) -> bool:
+        return name == "task" or (bool(self._compared(FEATURES[name])) if name in FEATURES else name in self.task.distilled)
 
     def _compared(self, part: str) -> set[int]:
         """Blocks of the student whose tokens are compared: what comes out of them, or for "mids" what is between their halves."""
@@ -71,7 +75,9 @@ class AlignmentLosses:
         trained = sum(value.numel() for value in parameters if value.requires_grad)
         said = f"{trained:,} of {sum(value.numel() for value in parameters):,} parameters are trained"
         if self.idle:
-            said += f"; left out, as there is no block to compare: {', '.join(f'{name}_weight' for name in self.idle)}"
+            said += f"; left out, as there is nothing to compare: {', '.join(f'{name}_weight' for name in self.idle)}"
+        if self.class_kd != self.settings.cls_kd and "cls_kd" in self.weights:
+            said += f"; classes are distilled by {self.class_kd}, as the model gives them by one softmax"
         if self.first is None:
             return said
         common = "nothing is shared, as the student differs from its teacher there" if self.shared is None else \
@@ -86,8 +92,7 @@ class AlignmentLosses:
         """Weighted losses by name, without those of weight 0; "cls" and "reg" are against the annotations."""
         settings, batch, answer = self.settings, lesson.batch, lesson.answer
         trace, output = self._run(lesson)
-        head = self.student.rpn_head
-        task = detection_losses(output, batch.segments, batch.labels, head.loss_normalizer, self.student.config.head, training=True)
+        task = self.task.losses(self.student, output, batch.segments, batch.labels, True)
 
         def features(name: str, kind: str) -> Tensor:
             ours, theirs = (getattr(side, FEATURES[name]) for side in (trace, answer.trace))
@@ -98,13 +103,13 @@ class AlignmentLosses:
             "mid": lambda: features("mid", "mse"),
             "relation": lambda: features("relation", "relation"),
             "mid_relation": lambda: features("mid_relation", "relation"),
-            "cls_kd": lambda: class_kd(output.logits(), answer.logits, output.valid(), settings.temperature, settings.cls_kd,
+            "cls_kd": lambda: class_kd(output.logits(), answer.logits, output.valid(), settings.temperature, self.class_kd,
                                        task.targets.classes),
             "reg_kd": lambda: boundary_kd(output.segments(), answer.segments, task.targets.positive, settings.reg_kd),
             "cls": lambda: task.cls,
             "reg": lambda: task.reg,
         }
-        weights = self.weights | dict.fromkeys(("cls", "reg"), self.weights.get("task", 0.0))
+        weights = self.weights | dict.fromkeys(self.task.parts, self.weights.get("task", 0.0))
         return {name: weights[name] * loss() for name, loss in losses.items() if weights.get(name)}
 
     def _run(self, lesson: Lesson) -> tuple[Trace, DetectorOutput]:

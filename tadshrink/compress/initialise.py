@@ -74,7 +74,7 @@ def head_start(student: Detector, teacher: Detector, kind: str, batches: Callabl
     if not found:
         reporter.note("head start: the student lacks nothing that its teacher has")
     for block, target in found.items():
-        if block is None:
+        if block is None or _crosses(student, block, target):
             reporter.note(f"head start: nothing before block {target} can take over its work")
             continue
         carrier = last_layer(student.blocks[block])
@@ -132,8 +132,7 @@ def _measure(student: Detector, teacher: Detector, block: int, target: int, carr
         for number, (batch, last_one) in enumerate(with_last(batches)):
             inputs, masks = batch.inputs.to(device), batch.masks.to(device)
             with compute.autocast():
-                ours, theirs = (run_traced(model, model.embed(inputs, masks), masks, Trace(), last=last)
-                                for model, last in ((student, block), (teacher, target)))
+                ours, theirs = (_after(model, inputs, masks, last) for model, last in ((student, block), (teacher, target)))
             rows = _rows(student, masks)
             kept_out = number % CHECKED == CHECKED - 1 or (last_one and 0 < number < CHECKED)
             both[kept_out].add(rows(seen.pop()), rows(theirs) - rows(ours), windows=len(inputs))
@@ -141,6 +140,19 @@ def _measure(student: Detector, teacher: Detector, block: int, target: int, carr
         handle.remove()
     fitted, checked = (moments.everyones() for moments in both)
     return fitted, checked if checked.rows else fitted
+
+
+def _after(model: Detector, inputs: Tensor, masks: Tensor, block: int) -> Tensor:
+    """What comes out of a block."""
+    trace = Trace()
+    run_traced(model, model.embed(inputs, masks), masks, trace, last=block)
+    return trace.outputs[block]
+
+
+def _crosses(student: Detector, block: int, target: int) -> bool:
+    """Whether the joint, after which tokens are others than before, lies between two blocks."""
+    joint = student.blocks.joint
+    return joint is not None and block <= joint[0] < target
 
 
 def _rows(detector: Detector, masks: Tensor) -> Callable[[Tensor], Tensor]:

@@ -17,10 +17,7 @@ from torch import Tensor
 
 from tadshrink.compress.candidates import WHOLE, Key
 from tadshrink.compress.passes import leave_out
-from tadshrink.data.actions import ActionGrid
-from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import VideoWindow
-from tadshrink.data.sources import Source
 from tadshrink.device import Compute
 from tadshrink.evaluation.bootstrap import resample
 from tadshrink.evaluation.detections import Detections
@@ -42,17 +39,18 @@ Found = dict[Key, Tally]
 
 @dataclass(frozen=True)
 class Bench:
-    """What judges work with."""
+    """What judges work with.
+
+    Attributes:
+        data: the dataset, of a kind that the judge is for.
+        actions: what is to be found in each window of it, see :class:`~tadshrink.compress.benches.Actions`.
+    """
 
     detector: Detector
-    data: Dataset
+    data: Any
     split: str
-    actions: ActionGrid
+    actions: Any
     compute: Compute
-
-    @classmethod
-    def of(cls, detector: Detector, data: Dataset, split: str, source: Source, compute: Compute) -> Bench:
-        return cls(detector, data, split, ActionGrid(data, split, source), compute)
 
     def targets(self, windows: Sequence[VideoWindow]) -> tuple[list[Tensor], list[Tensor]]:
         """Segments in grid cells and labels of the actions in each window."""
@@ -212,7 +210,9 @@ def add_windows(book: dict[str, np.ndarray], windows: Sequence[VideoWindow], val
         book[window.video] = book.get(window.video, np.zeros(2)) + np.array([value, 1.0])
 
 
-class _MeanOutputJudge(MeanJudge, OutputJudge):
+class MeanOutputJudge(MeanJudge, OutputJudge):
+    """:class:`MeanJudge` by the model's output without each candidate."""
+
     def open(self) -> dict[str, np.ndarray]:
         return {}
 
@@ -220,7 +220,7 @@ class _MeanOutputJudge(MeanJudge, OutputJudge):
         return dict(books)
 
 
-class LossJudge(_MeanOutputJudge):
+class LossJudge(MeanOutputJudge):
     """Detection loss (classification and regression) of each window on its own."""
 
     def note(self, book: dict[str, np.ndarray], output: DetectorOutput, windows: list[VideoWindow], whole: Tensor,
@@ -231,7 +231,7 @@ class LossJudge(_MeanOutputJudge):
         add_windows(book, windows, [float(loss.total) for loss in losses])
 
 
-class MseJudge(_MeanOutputJudge):
+class MseJudge(MeanOutputJudge):
     """Squared error of the backbone's features to those of the whole model."""
 
     def note(self, book: dict[str, np.ndarray], output: DetectorOutput, windows: list[VideoWindow], whole: Tensor, targets: object) -> None:

@@ -15,8 +15,6 @@ from tadshrink.models.detector import Detector
 
 #: What is trained within a block beside the updates: norms, learned factors, adapters and the small convolutions over time.
 _HEALED = re.compile(r"norm|\.ln\d|\.scale$|\.adapter\.|_conv\.")
-#: Never applied, though it is in every checkpoint.
-_UNUSED = re.compile(r"\bfc_norm\.")
 _BASE, _LORA = ".base_layer.", ".lora_"
 _ADAPTER = ".default."
 #: In the names of what only DoRA has.
@@ -131,7 +129,7 @@ def heal_parameters(detector: Detector, first: int | None = None, everything: bo
         everything: the whole blocks.
     """
     return [value for name, value in detector.named_parameters()
-            if not _UNUSED.search(name) and not (first is not None and before(detector, name, first))
+            if not name.startswith(detector.body.idle) and not (first is not None and before(detector, name, first))
             and (everything or not name.startswith(f"{detector.body.prefix}.") or _HEALED.search(name))]
 
 

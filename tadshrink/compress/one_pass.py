@@ -14,10 +14,10 @@ from torch import Tensor
 from tadshrink.compress.candidates import Key
 from tadshrink.compress.judges import Bench, Found, Judge, MeanJudge, Tally, Windows, add_windows
 from tadshrink.compress.lora import merged_copy
-from tadshrink.compress.passes import walk
+from tadshrink.compress.passes import walk, whole_output
+from tadshrink.compress.tasks import TASKS
 from tadshrink.models.body import unit_prefixes
 from tadshrink.models.detector import Detector
-from tadshrink.models.losses import detection_losses
 from tadshrink.models.units import Unit, order
 
 
@@ -75,10 +75,9 @@ class TaylorJudge(MeanJudge):
             weight.requires_grad_(True)
         with torch.enable_grad():
             with self.bench.compute.autocast():
-                output = self.model(inputs.clone(), masks.clone())
+                output = whole_output(self.model, inputs.clone(), masks.clone())
             segments, labels = self.bench.targets(windows)
-            normalizer = self.model.rpn_head.loss_normalizer.clone()
-            loss = detection_losses(output, segments, labels, normalizer, self.model.config.head, training=False).total
+            loss = TASKS[type(self.model)].losses(self.model, output, segments, labels, False).total
             return torch.autograd.grad(loss, chosen)
 
 

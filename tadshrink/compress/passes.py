@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -28,18 +29,22 @@ def leave_out(detector: Detector, inputs: Tensor, masks: Tensor, candidates: Seq
     return features
 
 
+def whole_output(model: Any, inputs: Tensor, masks: Tensor) -> Any:
+    """What a detector or a recogniser says of a batch."""
+    return model.finish(model.pool(model.run_blocks(model.embed(inputs, masks), masks), masks), masks)
+
+
 def walk(detector: Detector, inputs: Tensor, masks: Tensor, kind: str) -> Iterator[tuple[Unit, Tensor, Tensor]]:
     """Every unit of a kind in turn, with the tokens before and after it."""
     tokens, context = detector.embed(inputs, masks), detector.body.context(detector, masks)
     for index, halves in detector.blocks.left.items():
-        if kind == "block":
-            before, tokens = tokens, detector.run_blocks(tokens, masks, first=index, last=index)
-            yield index, before, tokens
-            continue
-        block = detector.blocks[index]
+        block, entering = detector.blocks[index], tokens
         for half, run in zip(HALVES, (block.attention_half, block.mlp_half), strict=True):
             if half in halves:
                 before, tokens = tokens, run(tokens, context)
                 if half == kind:
                     yield f"{index}.{half}", before, tokens
         tokens = block.end(tokens, context)
+        if kind == "block":
+            yield index, entering, tokens
+        tokens = detector.blocks.join(index, tokens, context)

@@ -11,11 +11,11 @@ from tadshrink.settings import Settings, setting
 PANEL = "Selection"
 #: Name -> what it measures of the model without a unit, or of the unit.
 METRICS = {
-    "map": "average mAP without it",
-    "loss": "detection loss without it",
+    "map": "accuracy without it: average mAP of a detector, top-1 of a recogniser",
+    "loss": "loss without it",
     "mse": "squared error of the backbone's features without it",
     "cosine": "1 - cosine between its input and its output; one pass, no labels",
-    "taylor": "sum of |weight x gradient| of the detection loss over its weights; one pass",
+    "taylor": "sum of |weight x gradient| of the loss over its weights; one pass",
     "random": "a random number, as a control",
 }
 #: Those that need a forward pass for each candidate, so that there is something to stop early.

@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from tadshrink.compress.benches import BENCHES
 from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
 from tadshrink.compress.journal import Entry, Journal
-from tadshrink.compress.judges import Bench, Found, Judge, LossJudge, MapJudge, MseJudge, Windows
-from tadshrink.compress.one_pass import CosineJudge, RandomJudge, TaylorJudge
+from tadshrink.compress.judges import Bench, Found, Judge, Windows
 from tadshrink.compress.racing import Rung, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset
@@ -27,18 +27,18 @@ from tadshrink.data.timeline import Video
 from tadshrink.device import Compute
 from tadshrink.distributed import gather, only_first, start, world
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import count_windows, split_videos
+from tadshrink.evaluation.inference import count_windows
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import NOUN, NOUNS, units
+from tadshrink.recognition.data import RecognitionDataset
+from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.reporting import SILENT, Advance, Reporter
 
-JUDGES: dict[str, type[Judge]] = {"map": MapJudge, "loss": LossJudge, "mse": MseJudge, "cosine": CosineJudge, "taylor": TaylorJudge,
-                                  "random": RandomJudge}
 Groups = list[list[Video]]
 
 
-def rank_units(detector: Detector, dataset: Dataset, split: str, options: SelectOptions, source: Source, compute: Compute,
-               journal: Journal | None = None, reporter: Reporter = SILENT) -> Ranking:
+def rank_units(detector: Detector | ActionRecogniser, dataset: Dataset | RecognitionDataset, split: str, options: SelectOptions,
+               source: Source, compute: Compute, journal: Journal | None = None, reporter: Reporter = SILENT) -> Ranking:
     """Judge each run of units on the videos of ``split`` and rank them, best to drop first.
 
     Under torchrun every process calls this and has its share of the videos; each gets the same ranking as one alone would.
@@ -51,14 +51,16 @@ def rank_units(detector: Detector, dataset: Dataset, split: str, options: Select
     """
     keys = _candidates(detector, options)
     start(compute.device)
-    judge = JUDGES[options.metric](Bench.of(detector.eval(), dataset, split, source, compute), options.unit, options.seed)
-    groups = _groups(split_videos(dataset, split), source, options) if judge.looks else []
+    kind = BENCHES[type(dataset)]
+    bench = Bench(detector.eval(), dataset, split, kind.actions(dataset, split, source), compute)
+    judge = kind.judges[options.metric](bench, options.unit, options.seed)
+    groups = _groups(kind.videos(dataset, split), source, options) if judge.looks else []
     race = rungs(groups, len(keys), options.top) if options.race else []
     if options.race and not race:
         reporter.note(f"{sum(map(len, groups))} videos in {len(groups)} batches are too few for a race: every candidate is judged on all")
     selection = _Selection(judge, keys, groups, race, options.top)
     selection.run(source, options.batch_size, journal, reporter)
-    return selection.ranking(options)
+    return selection.ranking(kind.accuracy if options.metric == "map" else options.metric, options.race)
 
 
 def _candidates(detector: Detector, options: SelectOptions) -> list[Key]:
@@ -164,11 +166,11 @@ class _Selection:
         """Score of the whole model, so far."""
         return self.judge.score(WHOLE, self.tallies[WHOLE]) if self.judge.whole else None
 
-    def ranking(self, options: SelectOptions) -> Ranking:
+    def ranking(self, metric: str, raced: bool) -> Ranking:
         """What came out."""
         seconds = time.perf_counter() - self.started
         found = ranked([*self.out.values(), *(self._judged(key) for key in self._alive())], self.judge.sign)
-        return Ranking(options.metric, self.judge.sign, self._whole(), found, sum(map(len, self.groups)), seconds, options.race)
+        return Ranking(metric, self.judge.sign, self._whole(), found, sum(map(len, self.groups)), seconds, raced)
 
 
 def _decoded(groups: Groups, source: Source, compute: Compute, batch_size: int, advance: Advance) -> Iterator[Iterator[Windows]]:

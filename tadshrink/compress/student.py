@@ -81,7 +81,11 @@ def first_trained(detector: Detector, settings: AlignSettings, changed: list[int
     if settings.lora_blocks == "all":
         return None
     dropped = gone(detector.config.block_count, detector.blocks.left)
-    return min([*(split_unit(unit)[0] for unit in dropped), *changed], default=0)
+    joint = detector.blocks.joint_place
+    if joint == ENTRY:
+        return None
+    # What lies between two blocks is trained, so that what goes into it is where training begins.
+    return min([*(split_unit(unit)[0] for unit in dropped), *changed, *([] if joint is None else [joint])], default=0)
 
 
 def last_shared(student: Detector, teacher: Detector, first: int | None) -> int | None:

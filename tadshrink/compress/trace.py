@@ -42,6 +42,7 @@ def run_traced(detector: Detector, tokens: Tensor, masks: Tensor, trace: Trace, 
             block: Callable[..., Tensor] = detector.blocks[index]
             tokens = checkpoint(block, tokens, context, use_reentrant=False) if checkpointing else block(tokens, context)
             trace.outputs[index] = tokens
+            tokens = detector.blocks.join(index, tokens, context)
     return tokens
 
 

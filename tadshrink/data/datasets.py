@@ -75,8 +75,13 @@ class Dataset:
         if subset == self.config.splits.train:
             found = [record for record in found if self._is_heldout(record) == (name == HELDOUT)]
         if not found:
-            raise UserError(f"split {name!r} has no videos", where=self.root / self.config.annotations, fix=self._advice(subset))
+            raise UserError(f"split {name!r} has no videos", where=self.where, fix=self._advice(subset))
         return found
+
+    @property
+    def where(self) -> Path:
+        """The annotation file."""
+        return self.root / self.config.annotations
 
     def is_for_figures(self, name: str) -> bool:
         """Whether a split is for the figures that count, so that nothing may be chosen by it."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tadshrink.data.feature_files import read_features
+from tadshrink.data.grids import GRIDS
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.windows import Window
 from tadshrink.errors import UserError
@@ -38,6 +39,9 @@ class FeatureSource:
         if video not in self._timelines:
             self._timelines[video] = self._measure(video)
         return self._timelines[video]
+
+    def windows(self, video: Video) -> list[Window]:
+        return GRIDS[self.sampling.mode].windows(self.timeline(video), self.sampling)
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         """Features float32 ``[C, T]`` and mask ``[T]``; T is the model's window, or more where the window has more cells."""

@@ -85,11 +85,6 @@ class TrainingSet:
         return inputs, mask, *self.actions.inside(video.name, window, source.kept_share)
 
 
-def video_windows(video: Video, source: Source) -> list[Window]:
-    """The windows that inference looks at."""
-    return GRIDS[source.sampling.mode].windows(source.timeline(video), source.sampling)
-
-
 def inference_batches(videos: Iterable[Video], source: Source, batch_size: int) -> Iterator[tuple[Tensor, Tensor, list[VideoWindow]]]:
     """All windows of some videos, at most ``batch_size`` at a time; windows of different lengths do not share a batch.
 
@@ -100,7 +95,7 @@ def inference_batches(videos: Iterable[Video], source: Source, batch_size: int) 
     def windows() -> Iterator[tuple[Tensor, Tensor, VideoWindow]]:
         for video in videos:
             line = source.timeline(video)
-            for window in video_windows(video, source):
+            for window in source.windows(video):
                 start = window.first * source.sampling.snippet_stride
                 yield *source.load(video, window), VideoWindow(video.name, window, start, line.fps, line.duration)
 

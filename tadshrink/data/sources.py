@@ -41,6 +41,9 @@ class Source(Protocol):
     def timeline(self, video: Video) -> Timeline:
         """What is known of a video without loading it; remembered."""
 
+    def windows(self, video: Video) -> list[Window]:
+        """The windows that inference looks at."""
+
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         """One window as the detector takes it, without the batch dimension: uint8 frames ``[1, 3, F, H, W]`` or float32
         features ``[C, T]``; and the mask bool ``[T]`` of the cells that are not padding."""
@@ -84,6 +87,9 @@ class VideoSource:
         if self.fps is None or abs(index.fps / self.fps - 1) <= SAME_RATE:
             return None, index.frames
         return self.fps, max(1, round(index.duration * self.fps))
+
+    def windows(self, video: Video) -> list[Window]:
+        return self.grid.windows(self.timeline(video), self.sampling)
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         return self._clip(self.frames, video, window)[None], torch.from_numpy(window_mask(window, self.sampling))

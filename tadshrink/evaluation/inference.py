@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tadshrink.data.datasets import Dataset
-from tadshrink.data.loader import VideoWindow, inference_batches, video_windows
+from tadshrink.data.loader import VideoWindow, inference_batches
 from tadshrink.data.sources import Source
 from tadshrink.data.timeline import Video
 from tadshrink.device import Compute
@@ -94,7 +94,7 @@ def ground_truth(dataset: Dataset, split: str) -> GroundTruth:
 
 def count_windows(videos: Iterable[Video], source: Source) -> int:
     """Windows that inference over these videos will see."""
-    return sum(len(video_windows(video, source)) for video in videos)
+    return sum(len(source.windows(video)) for video in videos)
 
 
 def read_lengths(videos: Sequence[Video], source: Source, name: str, reporter: Reporter) -> None:

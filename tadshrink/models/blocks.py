@@ -61,7 +61,14 @@ class HalvedBlock(nn.Module):
 
 
 class DroppableBlocks(nn.ModuleList):
-    """Residual blocks that keep the shape. A dropped one leaves a placeholder: survivors keep their original index."""
+    """Residual blocks that keep the shape. A dropped one leaves a placeholder: survivors keep their original index.
+
+    Attributes:
+        joint: what happens to the tokens between two blocks, if anything: ``(tokens, context) -> tokens``, which may be of another shape,
+            and the original index of the block that it follows. It stays when that block goes.
+    """
+
+    joint: tuple[int, Callable[[Tensor, Any], Tensor]] | None = None
 
     @property
     def left(self) -> Left:
@@ -86,25 +93,35 @@ class DroppableBlocks(nn.ModuleList):
         else:
             self[index] = nn.Identity()
 
+    @property
+    def joint_place(self) -> int | None:
+        """The last block left before the joint, by original index; -1 if none is, and ``None`` without a joint."""
+        return None if self.joint is None else max((index for index in self.left if index <= self.joint[0]), default=-1)
+
+    def join(self, index: int, tokens: Tensor, context: Any) -> Tensor:
+        """What goes into the block after ``index``, from what came out of this one (-1: what goes into all blocks)."""
+        return tokens if self.joint is None or index != self.joint_place else self.joint[1](tokens, context)
+
     def run(self, tokens: Tensor, context: Any, first: int = 0, last: int | None = None, outputs: dict[int, Tensor] | None = None,
-            skipped: Collection[Unit] = ()) -> Tensor:
+            skipped: Collection[Unit] = (), joined: bool = True) -> Tensor:
         """Run the surviving blocks whose original index is from ``first`` to ``last`` (``None``: to the end).
 
         Args:
             tokens: the output of the block before ``first``, or what goes into the first block; every block keeps its shape.
             context: what each block needs beside the tokens.
-            outputs: if given, filled with the output of each block run, by original index.
+            outputs: if given, filled with the output of each block run, by original index, before the joint.
             skipped: units that are left out, as if they had been dropped.
+            joined: whether the joint comes to pass, if it is in between.
         """
         for index, halves in self.left.items():
             if index < first or (last is not None and index > last):
                 continue
             leaving = _skipped(index, halves, skipped)
-            if len(leaving) == len(halves):
-                continue
-            tokens = self[index](tokens, context, leaving) if leaving else self[index](tokens, context)
-            if outputs is not None:
-                outputs[index] = tokens
+            if len(leaving) < len(halves):
+                tokens = self[index](tokens, context, leaving) if leaving else self[index](tokens, context)
+                if outputs is not None:
+                    outputs[index] = tokens
+            tokens = self.join(index, tokens, context) if joined else tokens
         return tokens
 
 

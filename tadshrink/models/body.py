@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CACHE = 16 << 20
 
 
+_VIT_LAYERS = {"qkv": ("qkv",), "proj": ("proj",), "fc1": ("layers.0.0",), "fc2": ("layers.1",)}
+
+
 class Body(Protocol):
     """The part of a detector that is a run of blocks.
 
@@ -29,12 +32,14 @@ class Body(Protocol):
         block: what they are.
         entry: how the names of what is before the blocks begin.
         layers: ends of the names of a block's matrices, by what they are called in settings.
+        idle: how the names of weights begin that are in every checkpoint, but never applied.
     """
 
     prefix: str
     block: type[HalvedBlock]
     entry: str
     layers: dict[str, tuple[str, ...]]
+    idle: tuple[str, ...]
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         """The blocks."""
@@ -61,7 +66,8 @@ class VideoBody:
     prefix = "backbone.model.backbone.blocks"
     block = Block
     entry = "backbone.model.backbone.patch_embed."
-    layers: ClassVar = {"qkv": ("qkv",), "proj": ("proj",), "fc1": ("layers.0.0",), "fc2": ("layers.1",)}
+    layers: ClassVar = _VIT_LAYERS
+    idle = ("backbone.model.backbone.fc_norm.",)
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.backbone.vit.blocks
@@ -95,6 +101,7 @@ class FeatureBody:
     block = TransformerBlock
     entry = "projection.embed."
     layers: ClassVar = {"qkv": ("query", "key", "value"), "proj": ("proj",), "fc1": ("mlp.0",), "fc2": ("mlp.3",)}
+    idle = ()
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.projection.stem
@@ -129,4 +136,19 @@ def unit_prefixes(body: Body, left: Left, unit: Unit) -> tuple[str, ...]:
     return tuple(f"{body.prefix}.{index}.{name}." for half in halves for name in body.block.parts[half])
 
 
+class ClipBody:
+    """Names and layers of the blocks of a recogniser of trimmed videos, which does the rest itself."""
+
+    prefix = "backbone.blocks"
+    block = Block
+    entry = "backbone.patch_embed."
+    layers: ClassVar = _VIT_LAYERS
+    idle = ()
+
+    def context(self, recogniser: object, masks: Tensor) -> int:
+        """How many videos there are."""
+        return len(masks)
+
+
+CLIP_BODY = ClipBody()
 BODIES: dict[type[BackboneConfig | FeatureConfig], Body] = {BackboneConfig: VideoBody(), FeatureConfig: FeatureBody()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,10 @@ from tadshrink.models.attention import MaskedAttention
 from tadshrink.models.config import BackboneConfig
 from tadshrink.models.convolution import DepthwiseConv
 from tadshrink.models.detector import Detector
-from tadshrink.models.vit import Attention
+from tadshrink.models.vit import Attention, VideoViT
+from tadshrink.recognition.recogniser import ActionRecogniser
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
@@ -76,11 +80,13 @@ FORMS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def export_form(detector: Detector, dtype: torch.dtype = torch.float32) -> Detector:
-    """A copy of a detector without LoRA that computes the same with the layers of :data:`FORMS`; on the CPU, in eval mode."""
-    made = copy.deepcopy(detector).cpu().eval().requires_grad_(False)
-    if isinstance(made.config.backbone, BackboneConfig):
-        _resize_positions(made)
+def export_form(model: Model, dtype: torch.dtype = torch.float32) -> Model:
+    """A copy of a model without LoRA that computes the same with the layers of :data:`FORMS`; on the CPU, in eval mode."""
+    made = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    if isinstance(made, Detector) and isinstance(made.config.backbone, BackboneConfig):
+        resize_positions(made.backbone.vit, made.config.sampling.frame_size)
+    elif isinstance(made, ActionRecogniser) and isinstance(made.backbone, VideoViT):
+        resize_positions(made.backbone, made.config.clip.size)
     for module in list(made.modules()):
         module.__class__ = FORMS.get(type(module), type(module))
         if isinstance(module, FusedAttention):
@@ -88,9 +94,8 @@ def export_form(detector: Detector, dtype: torch.dtype = torch.float32) -> Detec
     return made.to(dtype)
 
 
-def _resize_positions(detector: Detector) -> None:
+def resize_positions(vit: VideoViT, side: int) -> None:
     """Keep the position table of the frames' own size, so that it is not resized with every call."""
-    vit, side = detector.backbone.vit, detector.config.sampling.frame_size
     cells = side // vit.config.patch_size
     vit.pos_embed = vit.positions(cells, cells).contiguous()
     vit.config = vit.config.model_copy(update={"table_size": side})

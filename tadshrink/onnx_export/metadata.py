@@ -16,7 +16,7 @@ from tadshrink.models.units import Unit
 
 #: Changes when files can no longer be read as before.
 FORMAT = 1
-_AGAIN = "Make it with: tadshrink export CKPT --onnx OUT"
+AGAIN = "Make it with: tadshrink export CKPT --onnx OUT"
 _UNITS = {
     "frames": "uint8 RGB, 0 to 255, [windows, 1, 3, frames, height, width]; normalised inside",
     "features": "float32 [windows, channels, cells]",
@@ -76,15 +76,17 @@ def read_metadata(values: Mapping[str, str], where: object) -> Metadata:
         UserError: it is not there, or of another version.
     """
     if "tadshrink" not in values:
-        raise UserError("this ONNX file does not say that it is a detector of tadshrink", where=where, fix=_AGAIN)
+        raise UserError("this ONNX file does not say that it is a detector of tadshrink", where=where, fix=AGAIN)
+    if "kind" in values:
+        raise UserError("an ONNX file of a recogniser of trimmed videos, not of a detector", where=where, fix="See: tadshrink sfc --help")
     try:
         known = {key: json.loads(values[key]) for key in ("tadshrink", "config", "dropped", "checksum", "precision", "cells", "lengths",
                                                          "nms_in_graph")}
         version = known["tadshrink"]
         cells, lengths, dropped = int(known["cells"]), tuple(map(int, known["lengths"])), tuple(known["dropped"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError("what this ONNX file says about itself is damaged", where=where, fix=_AGAIN) from error
+        raise UserError("what this ONNX file says about itself is damaged", where=where, fix=AGAIN) from error
     if version != FORMAT:
-        raise UserError(f"an ONNX file of another version of tadshrink (format {version}, not {FORMAT})", where=where, fix=_AGAIN)
+        raise UserError(f"an ONNX file of another version of tadshrink (format {version}, not {FORMAT})", where=where, fix=AGAIN)
     config = DetectorConfig.parse(known["config"], where)
     return Metadata(config, dropped, str(known["checksum"]), str(known["precision"]), cells, lengths, bool(known["nms_in_graph"]))

@@ -60,17 +60,29 @@ def quantise(source: Path, target: Path, config: DetectorConfig, windows: Window
     Returns:
         which way: "static" or "dynamic".
     """
+    if windows is None:
+        quantise_dynamic(source, target, large)
+        return "dynamic"
     from onnxruntime import quantization as ort
 
-    common = {"op_types_to_quantize": _QUANTISED, "per_channel": True, "weight_type": ort.QuantType.QInt8,
-              "use_external_data_format": large}
     with _quiet():
-        if windows is None:
-            ort.quantize_dynamic(source, target, **common)
-            return "dynamic"
         ort.quantize_static(source, target, _Calibration(config, windows), quant_format=ort.QuantFormat.QDQ,
-                            activation_type=ort.QuantType.QUInt8, **common)
+                            activation_type=ort.QuantType.QUInt8, **_common(large))
         return "static"
+
+
+def quantise_dynamic(source: Path, target: Path, large: bool = False) -> None:
+    """:func:`quantise` with ranges of activations that are found anew in every call."""
+    from onnxruntime import quantization as ort
+
+    with _quiet():
+        ort.quantize_dynamic(source, target, **_common(large))
+
+
+def _common(large: bool) -> dict[str, Any]:
+    from onnxruntime import quantization as ort
+
+    return {"op_types_to_quantize": _QUANTISED, "per_channel": True, "weight_type": ort.QuantType.QInt8, "use_external_data_format": large}
 
 
 class _Calibration:

@@ -54,15 +54,7 @@ class OnnxDetector:
         Raises:
             UserError: not such a file, a damaged one, or a provider that does not run here.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError("no such file", where=path, fix="Check the path")
-        wanted = choose_provider(provider)
-        session = open_session(path, wanted)
-        ran = _ran(session)
-        if provider is not None and ran != provider:
-            raise UserError(f"ONNX Runtime fell back from {provider} to {ran}", where=path,
-                            fix=f"Install what {PROVIDERS[wanted]} needs (CUDA, cuDNN), or take --provider {ran}")
+        session, ran = open_file(path, provider)
         metadata = read_metadata(session.get_modelmeta().custom_metadata_map, path)
         reporter.note(f"ONNX Runtime with {PROVIDERS[ran]}, {metadata.precision}" + (", NMS in the graph" if metadata.nms else ""))
         return cls(session, metadata, ran, path)
@@ -89,19 +81,36 @@ class OnnxDetector:
             raise UserError(f"{masks.shape[-1]} grid cells in one window, and this ONNX file takes {self.metadata.cells}", where=self.path,
                             fix="Use the checkpoint, or export it for longer windows: --cells")
         inputs, masks = fit((inputs, masks), self.metadata.cells)
-        outputs = self.session.run(None, {input_name(self.config): _array(inputs), "masks": _array(masks)})
+        outputs = self.session.run(None, {input_name(self.config): as_array(inputs), "masks": as_array(masks)})
         if self.metadata.nms:
             return _detections(*outputs)
         return Scored(*map(torch.from_numpy, outputs), self.metadata.lengths)
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
+def as_array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().contiguous().numpy()
 
 
 def _detections(segments: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Detections]:
     there: Sequence[NDArray[np.bool_]] = scores > 0
     return [Detections(*(part[window][kept] for part in (segments, scores, labels))) for window, kept in enumerate(there)]
+
+
+def open_file(path: Path, provider: str | None = None) -> tuple[Any, str]:
+    """A session, and the provider that really runs it.
+
+    Raises:
+        UserError: no such file, a damaged one, or a provider that does not run here.
+    """
+    if not path.is_file():
+        raise UserError("no such file", where=path, fix="Check the path")
+    wanted = choose_provider(provider)
+    session = open_session(path, wanted)
+    ran = provider_of(session)
+    if provider is not None and ran != provider:
+        raise UserError(f"ONNX Runtime fell back from {provider} to {ran}", where=path,
+                        fix=f"Install what {PROVIDERS[wanted]} needs (CUDA, cuDNN), or take --provider {ran}")
+    return session, ran
 
 
 def open_session(path: Path, provider: str) -> Any:
@@ -149,6 +158,6 @@ def choose_provider(provider: str | None) -> str:
     return provider
 
 
-def _ran(session: Any) -> str:
+def provider_of(session: Any) -> str:
     """The first provider that the session really has."""
     return next(name for full in session.get_providers() for name, known in PROVIDERS.items() if known == full)

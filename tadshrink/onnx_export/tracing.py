@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
@@ -57,13 +57,22 @@ def trace(detector: Detector, dtype: torch.dtype = torch.float32, cells: int | N
         dtype: of the weights and of all that is computed but the outputs.
         cells: of a window; by default the model's.
     """
-    inputs, masks = (part.repeat(TRACED, *[1] * (part.dim() - 1)) for part in fit(example_window(detector.config), cells))
+    inputs, masks = fit(example_window(detector.config), cells)
+    return graph(Traced(detector, dtype), {input_name(detector.config): inputs, "masks": masks}, OUTPUTS)
+
+
+def graph(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    """The graph of a network for any number of samples.
+
+    Args:
+        inputs: one sample of each, by name.
+    """
+    samples = tuple(part.repeat(TRACED, *[1] * (part.dim() - 1)) for part in inputs.values())
     batch = torch.export.Dim("batch", min=1)
     with _quiet(), torch.no_grad():
-        program = torch.export.export(Traced(detector, dtype).eval(), (inputs, masks), strict=False,
-                                      dynamic_shapes={"inputs": {0: batch}, "masks": {0: batch}})
-        made = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, input_names=[input_name(detector.config), "masks"],
-                                 output_names=list(OUTPUTS), verbose=False)
+        program = torch.export.export(network.eval(), samples, strict=False, dynamic_shapes=tuple({0: batch} for _ in samples))
+        made = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, input_names=list(inputs), output_names=list(outputs),
+                                 verbose=False)
     return _bare(made.model_proto)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -27,6 +27,13 @@ from tadshrink.reporting import SILENT, Reporter
 
 #: Bytes of weights from which on they lie in a file of their own: one message of protobuf holds 2 GiB.
 ONE_FILE = 2_000_000_000
+
+
+class Described(Protocol):
+    """What a file says about itself."""
+
+    def write(self, model: onnx.ModelProto) -> None:
+        """Put it into a model, in place."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +66,21 @@ def write_onnx(detector: Detector, checksum: str, path: Path, settings: OnnxSett
     choose_provider(settings.provider)  # Before the work.
     cells = _cells(detector, settings.cells)
     windows, calibration = fit(windows, cells), calibration and fit(calibration, cells)
-    with _folder(path) as folder:
+    with working_folder(path) as folder:
         reporter.note("tracing the model for ONNX")
         model, kind = _in_precision(detector, settings.precision, cells, folder / "traced.onnx", calibration)
         lengths = tuple(detector.projection.padded_length(cells) >> level for level in range(detector.config.head.levels))
         metadata = Metadata(detector.config, tuple(gone(detector.config.block_count, detector.blocks.left)), checksum, kind, cells, lengths)
-        file = _save(model, metadata, folder / "plain" / path.name)
+        file = save_checked(model, metadata, folder / "plain" / path.name)
         opened = OnnxDetector.open(file, settings.provider, reporter)
         difference = compare(detector, opened, windows, precision)
         reporter.note(f"{kind} on {opened.provider} beside torch: {difference}; {precision.limits()}")
         check(difference, precision, path)
         if settings.nms:
             model, metadata = _with_nms(onnx.load(file), metadata, settings.nms_iou)
-            file = _save(model, metadata, folder / "nms" / path.name)
+            file = save_checked(model, metadata, folder / "nms" / path.name)
             check_nms(opened, OnnxDetector.open(file, opened.provider), windows, path)
-        return OnnxWritten(kind, opened.provider, difference, _publish(file, path))
+        return OnnxWritten(kind, opened.provider, difference, publish(file, path))
 
 
 def _cells(detector: Detector, wanted: int | None) -> int:
@@ -92,8 +99,8 @@ def _in_precision(detector: Detector, name: str, cells: int, file: Path, calibra
     model = trace(detector, PRECISIONS[name].dtype, cells)
     if name != "int8":
         return model, name
-    _write(model, file)
-    way = quantise(file, target := file.with_stem("quantised"), detector.config, calibration, _large(model))
+    write_model(model, file)
+    way = quantise(file, target := file.with_stem("quantised"), detector.config, calibration, is_large(model))
     return onnx.load(target), f"int8 ({way})"
 
 
@@ -103,25 +110,25 @@ def _with_nms(model: onnx.ModelProto, plain: Metadata, iou: float | None) -> tup
     return model, replace(plain, config=config, nms=True)
 
 
-def _save(model: onnx.ModelProto, metadata: Metadata, file: Path) -> Path:
+def save_checked(model: onnx.ModelProto, metadata: Described, file: Path) -> Path:
     """With what it says about itself, and past ONNX's own checker."""
     metadata.write(model)
     file.parent.mkdir()
-    _write(model, file)
+    write_model(model, file)
     onnx.checker.check_model(str(file), full_check=True)
     return file
 
 
-def _write(model: onnx.ModelProto, file: Path) -> None:
-    onnx.save_model(model, file, save_as_external_data=_large(model), location=f"{file.name}.data")
+def write_model(model: onnx.ModelProto, file: Path) -> None:
+    onnx.save_model(model, file, save_as_external_data=is_large(model), location=f"{file.name}.data")
 
 
-def _large(model: onnx.ModelProto) -> bool:
+def is_large(model: onnx.ModelProto) -> bool:
     """Whether the weights go into a second file."""
     return sum(len(weights.raw_data) for weights in model.graph.initializer) > ONE_FILE
 
 
-def _publish(file: Path, path: Path) -> tuple[str, ...]:
+def publish(file: Path, path: Path) -> tuple[str, ...]:
     """Give a file, and that of its weights if it has one, their final names; the file itself comes last."""
     moved = []
     for source in sorted(file.parent.iterdir(), key=lambda part: part == file):
@@ -132,7 +139,7 @@ def _publish(file: Path, path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[Path]:
+def working_folder(path: Path) -> Iterator[Path]:
     """A folder beside ``path`` for files that have no name yet, removed in the end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

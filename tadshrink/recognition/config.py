@@ -14,6 +14,8 @@ from tadshrink.settings import problems_in
 
 #: The stages of a slow-only network, in their order.
 STAGES = ("res2", "res3", "res4", "res5")
+#: In place of a number of views: the module's own clips, in one pass.
+ONE_PASS = "sfc"
 _BLOCK = re.compile(r"block:(\d{1,4})", re.ASCII)
 _Count = Annotated[int, Field(ge=1)]
 _Triple = tuple[float, float, float]
@@ -63,10 +65,11 @@ class SfcConfig(_Config):
     pool: Literal["topk", "avg", "max", "none"] = "topk"
     #: Strongest values of a bin that "topk" takes the mean of; half of the bin by default.
     topk: _Count | None = None
-    #: Channels of keys and queries; half of the features' by default.
+    #: Channels of keys and queries; a quarter of the features' by default.
     width: _Count | None = None
-    #: Kernel of both convolutions of the abstraction layer: time, height, width.
-    kernel: tuple[_Count, _Count, _Count] = (3, 3, 3)
+    #: Kernel of both convolutions of the abstraction layer: time, height, width. One that spans space as well costs more than the tail:
+    #: with 3x3x3 and half of the channels, one pass of R50 takes 2.5 times fewer multiply-adds than 30 views, and not 6.7 times.
+    kernel: tuple[_Count, _Count, _Count] = (3, 1, 1)
     #: What a query attends to: all steps at its own place, or all steps and places.
     attention: Literal["time", "space-time"] = "time"
 

@@ -52,6 +52,10 @@ class RecognitionDataset:
         present = ", ".join(sorted({record.subset for record in self.records}))
         raise UserError(f"split {name!r} has no videos", where=self.where, fix=f"The splits are: {present}; 'heldout' is part of 'training'")
 
+    def is_for_figures(self, name: str) -> bool:
+        """Whether a split is for the figures that count, so that nothing may be chosen by it."""
+        return SPLITS.get(name, name) not in (TRAINING, HELDOUT)
+
     def state(self) -> dict[str, Any]:
         """What changes when the dataset does: its configuration, and a digest of its list and of the sizes of its files."""
         records = [(record.key, record.label, record.subset, record.start, record.end,

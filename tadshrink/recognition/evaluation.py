@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tadshrink.data.loader import grouped, prefetch
 from tadshrink.device import Compute
-from tadshrink.recognition.recogniser import ActionRecogniser
+from tadshrink.recognition.config import RecogniserConfig
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource, Views
 from tadshrink.reporting import SILENT, Reporter
 
 
+class Model(Protocol):
+    """What classifies: a recogniser, or one that was exported. ``sfc`` is its module, or ``None``."""
+
+    config: RecogniserConfig
+    sfc: object
+
+    def eval(self) -> object:
+        """Go into the mode that classifies."""
+
+    def probabilities(self, clips: Tensor, together: bool) -> Tensor:
+        """See :meth:`~tadshrink.recognition.recogniser.ActionRecogniser.probabilities`."""
+
+
 @torch.inference_mode()
-def predict(recogniser: ActionRecogniser, records: Sequence[TrimmedVideo], source: ClipSource, views: Views | None, compute: Compute,
+def predict(recogniser: Model, records: Sequence[TrimmedVideo], source: ClipSource, views: Views | None, compute: Compute,
             batch_size: int = 16, name: str = "recognise", reporter: Reporter = SILENT) -> Tensor:
     """Class probabilities of each video, float32 ``[videos, K]`` on the CPU.
 
@@ -37,29 +51,29 @@ def predict(recogniser: ActionRecogniser, records: Sequence[TrimmedVideo], sourc
     return torch.stack(rows)
 
 
-def _one_by_one(recogniser: ActionRecogniser, records: Sequence[TrimmedVideo], source: ClipSource, views: Views, compute: Compute,
+def _one_by_one(recogniser: Model, records: Sequence[TrimmedVideo], source: ClipSource, views: Views, compute: Compute,
                 batch_size: int) -> Iterator[Tensor]:
     """Batches may hold views of several videos, or a part of those of one."""
     count = views.clips * views.crops
     waiting: list[Tensor] = []
     for batch in prefetch(map(torch.stack, grouped((view for record in records for view in source.views(record, views)), batch_size))):
         with compute.autocast():
-            logits = recogniser(batch[:, None].to(compute.device))[:, 0]
-        waiting += logits.float().softmax(-1).cpu()
+            waiting += recogniser.probabilities(batch.to(compute.device), together=False)
         while len(waiting) >= count:
             yield torch.stack(waiting[:count]).mean(0)
             waiting = waiting[count:]
 
 
-def _compressed(recogniser: ActionRecogniser, records: Sequence[TrimmedVideo], source: ClipSource, views: Views, compute: Compute,
+def _compressed(recogniser: Model, records: Sequence[TrimmedVideo], source: ClipSource, views: Views, compute: Compute,
                 batch_size: int) -> Iterator[Tensor]:
     videos = max(1, batch_size // views.clips)
     for batch in prefetch(map(torch.stack, grouped((source.views(record, views) for record in records), videos))):
         with compute.autocast():
-            logits = recogniser.compress(batch.to(compute.device))
-        yield from logits.float().softmax(-1).cpu()
+            rows = recogniser.probabilities(batch.to(compute.device), together=True)
+        # Not within: who takes them would compute likewise.
+        yield from rows
 
 
-def _module_views(recogniser: ActionRecogniser) -> Views:
+def _module_views(recogniser: Model) -> Views:
     """The clips that the module joins; without one, whatever: it is told where it is missing."""
     return Views(recogniser.config.sfc.clips if recogniser.config.sfc else 1, 1)

@@ -66,6 +66,11 @@ def changed(config: RecogniserConfig, settings: LoadSettings, where: object) -> 
     return RecogniserConfig.parse(data, where)
 
 
+def has_class_head(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a recogniser: no detector has a classification layer of such a name."""
+    return any(f"{head}weight" in tensors for head in _HEADS)
+
+
 def read_foreign(content: Any, settings: LoadSettings, where: object, reporter: Reporter) -> Checkpoint:
     """What ``torch.load`` returned, as a checkpoint; what was chosen is told to the reporter.
 

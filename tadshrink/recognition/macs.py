@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tadshrink.models.body import CLIP_BODY
 from tadshrink.models.config import BackboneConfig
 from tadshrink.profiling.conventions import find_convention
 from tadshrink.profiling.tracing import trace_without_data
 from tadshrink.recognition.config import STAGES, RecogniserConfig
-from tadshrink.recognition.recogniser import BLOCKS, ActionRecogniser
+from tadshrink.recognition.recogniser import ActionRecogniser
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _count(recogniser: ActionRecogniser, network: nn.Module, inputs: Tensor, con
 def _parts(recogniser: ActionRecogniser) -> dict[str, str]:
     """Names of modules by what they are called, as they run."""
     if isinstance(recogniser.config.backbone, BackboneConfig):
-        first = {"patch_embed": "backbone.patch_embed"} | {f"block:{index}": f"{BLOCKS}.{index}" for index in range(len(recogniser.blocks))}
+        blocks = range(len(recogniser.blocks))
+        first = {"patch_embed": "backbone.patch_embed"} | {f"block:{index}": f"{CLIP_BODY.prefix}.{index}" for index in blocks}
     else:
         first = {"stem": "backbone.conv1"} | {stage: f"backbone.layer{number}" for number, stage in enumerate(STAGES, start=1)}
     return first | {"module": "sfc", "classifier": "cls_head"}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from tadshrink.checkpoint.foreign.layouts import find_weights
 from tadshrink.checkpoint.foreign.settings import LoadSettings
 from tadshrink.checkpoint.format import Checkpoint, record
-from tadshrink.checkpoint.io import checkpoint_in, is_ours
+from tadshrink.checkpoint.io import checkpoint_in, detector_in, is_ours
 from tadshrink.checkpoint.opening import ModelFile, check_merged
 from tadshrink.checkpoint.torch_file import read_torch
 from tadshrink.checkpoint.wording import counted
 from tadshrink.errors import UserError
 from tadshrink.models.units import order
 from tadshrink.recognition.config import RecogniserConfig, SlowOnlyConfig, is_recogniser
-from tadshrink.recognition.foreign import changed, check_settings, read_foreign
+from tadshrink.recognition.foreign import changed, check_settings, has_class_head, read_foreign
 from tadshrink.recognition.recogniser import ActionRecogniser, build_recogniser
 from tadshrink.reporting import SILENT, Reporter
 
@@ -26,8 +28,46 @@ def read_recogniser(file: Path | ModelFile, reporter: Reporter = SILENT) -> Chec
         UserError: whatever is wrong with the file or the settings, in one line.
     """
     file = file if isinstance(file, ModelFile) else ModelFile(file)
-    check_settings(file.settings, file)
+    return recogniser_in(read_torch(file.path), file, reporter)
+
+
+def read_either(file: Path | ModelFile, reporter: Reporter = SILENT) -> Checkpoint:
+    """Read a detector or a recogniser, of any code base.
+
+    Raises:
+        UserError: whatever is wrong with the file or the settings, in one line.
+    """
+    file = file if isinstance(file, ModelFile) else ModelFile(file)
     content = read_torch(file.path)
+    if _is_recogniser(content, file):
+        return recogniser_in(content, file, reporter)
+    return detector_in(content, file.path, file.settings, reporter)
+
+
+def is_recogniser_file(file: Path | ModelFile) -> bool:
+    """Whether a file is of a recogniser and not of a detector.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    file = file if isinstance(file, ModelFile) else ModelFile(file)
+    return _is_recogniser(read_torch(file.path), file)
+
+
+def _is_recogniser(content: Any, file: ModelFile) -> bool:
+    if is_ours(content):
+        architecture = content.get("architecture")
+        return isinstance(architecture, dict) and is_recogniser(architecture)
+    try:
+        return has_class_head(find_weights(content, None, file).tensors)
+    except UserError:
+        # Told by whoever reads it.
+        return False
+
+
+def recogniser_in(content: Any, file: ModelFile, reporter: Reporter = SILENT) -> Checkpoint:
+    """:func:`read_recogniser` of what ``torch.load`` returned."""
+    check_settings(file.settings, file)
     if not is_ours(content):
         return read_foreign(content, file.settings, file, reporter)
     checkpoint = checkpoint_in(content, file.path)

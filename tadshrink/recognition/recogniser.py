@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import DroppableBlocks
+from tadshrink.models.body import CLIP_BODY
 from tadshrink.models.config import BackboneConfig
 from tadshrink.models.detector import weight_problems
 from tadshrink.models.units import Unit, gone
@@ -17,8 +19,35 @@ from tadshrink.recognition.sfc_module import SfcModule
 from tadshrink.recognition.slow_only import SlowOnly
 from tadshrink.recognition.vit_backbone import VitBackbone
 
-#: Name of the droppable blocks in state dicts, and how the names of the module's weights begin.
-BLOCKS, MODULE = "backbone.blocks", "sfc."
+#: How the names of the module's weights begin.
+MODULE = "sfc."
+#: Clips of a video that the head takes together in the one pass: the memory of all of them would be that of many views again.
+AT_ONCE = 2
+
+
+@dataclass
+class RecogniserOutput:
+    """What the recogniser says of videos, in the form in which detectors do: one point, which stands for the whole video.
+
+    Attributes:
+        features: pooled features of each view, or each group of steps, [B, D, G].
+        class_logits: [B, K], before the softmax.
+    """
+
+    features: Tensor
+    class_logits: Tensor
+
+    def logits(self) -> Tensor:
+        """[B, 1, K]."""
+        return self.class_logits[:, None]
+
+    def valid(self) -> Tensor:
+        """bool [B, 1]: no point is padding."""
+        return self.class_logits.new_ones(len(self.class_logits), 1, dtype=torch.bool)
+
+    def segments(self) -> Tensor:
+        """[B, 1, 2], all 0: a trimmed video has no boundaries."""
+        return self.class_logits.new_zeros(len(self.class_logits), 1, 2)
 
 
 class ClassHead(nn.Module):
@@ -51,7 +80,11 @@ class ActionRecogniser(nn.Module):
         vit = isinstance(config.backbone, BackboneConfig)
         self.backbone = VitBackbone(config.backbone) if vit else SlowOnly(config.backbone)
         self.cls_head = ClassHead(self.backbone.outputs, len(config.classes), 0.0 if vit else config.backbone.dropout)
-        self.sfc = SfcModule(self.backbone.channels(self._last), config.sfc) if config.sfc else None
+        limit = self.backbone.steps if vit else None
+        self.sfc = SfcModule(self.backbone.channels(self._last), config.sfc, limit) if config.sfc else None
+        if vit:
+            self.body = CLIP_BODY
+            self.blocks.joint = (self._last, self._join) if config.sfc else None
         for name, values in (("mean", config.mean), ("std", config.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1, 1), persistent=False)
         for unit in dropped:
@@ -100,17 +133,46 @@ class ActionRecogniser(nn.Module):
         """Each view on its own, without the module: uint8 RGB [B, V, 3, F, S, S] -> logits [B, V, K]."""
         return self.tail(self.head(views.flatten(0, 1))).unflatten(0, tuple(views.shape[:2]))
 
-    def features(self, clips: Tensor, at_once: int = 1) -> Tensor:
+    def clip_features(self, clips: Tensor, at_once: int = AT_ONCE) -> Tensor:
         """What the module is given: uint8 RGB [B, N, 3, F, S, S], in the order of time -> [B, C, N * t, h, w].
 
         Args:
             at_once: clips of each video that the head takes together, and has the memory of.
         """
-        parts = [self.head(part.flatten(0, 1)).unflatten(0, (len(part), -1)) for part in clips.split(at_once, dim=1)]
+        parts = [self.head(part.flatten(0, 1)).unflatten(0, (part.shape[0], -1)) for part in clips.split(at_once, dim=1)]
         return torch.cat([part.transpose(1, 2).flatten(2, 3) for part in parts], dim=2)
 
-    def finish(self, features: Tensor) -> Tensor:
-        """What follows :meth:`features`: logits [B, K].
+    def _join(self, tokens: Tensor, videos: int) -> Tensor:
+        """The module as the blocks see it: tokens of the clips of so many videos [B * N, n, D] -> those of as few groups of steps as the
+        tail can take, [B * G, n', D]."""
+        side = self.config.clip.size // self.config.backbone.patch_size
+        features = tokens.view(videos, -1, side, side, tokens.shape[-1]).permute(0, 4, 1, 2, 3)
+        return self.backbone.grouped(self.sfc(features.contiguous()))
+
+    def embed(self, inputs: Tensor, masks: Tensor) -> Tensor:
+        """What goes into the first block: views uint8 RGB [B, V, 3, F, S, S] -> tokens [B * V, n, D].
+
+        Args:
+            masks: bool [B, V], all true; tells how many videos there are.
+        """
+        tokens = self.backbone.embed((inputs.flatten(0, 1) - self.mean).div_(self.std))
+        return self.blocks.join(-1, tokens, len(masks))
+
+    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
+                   outputs: dict[int, Tensor] | None = None, skipped: Collection[Unit] = ()) -> Tensor:
+        """:meth:`~tadshrink.models.blocks.DroppableBlocks.run`, through the module, if there is one."""
+        return self.blocks.run(tokens, len(masks), first, last, outputs, skipped)
+
+    def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:
+        """What comes out of the last block -> a feature for each view, or group of steps, of a video: [B, D, G]."""
+        return self.backbone.fc_norm(tokens.mean(1)).unflatten(0, (len(masks), -1)).transpose(1, 2)
+
+    def finish(self, features: Tensor, masks: Tensor) -> RecogniserOutput:
+        """Everything after :meth:`pool`. Views of a video are as one: their features are averaged."""
+        return RecogniserOutput(features, self.cls_head(features.mean(2)))
+
+    def finish_clips(self, features: Tensor) -> Tensor:
+        """What follows :meth:`clip_features`: logits [B, K].
 
         Raises:
             UserError: there is no module.
@@ -119,16 +181,25 @@ class ActionRecogniser(nn.Module):
             raise UserError("this recogniser has no compressing module", fix="First: tadshrink sfc train CKPT -o OUT")
         return self.tail(self.sfc(features))
 
-    def compress(self, clips: Tensor, at_once: int = 1) -> Tensor:
+    def compress(self, clips: Tensor, at_once: int = AT_ONCE) -> Tensor:
         """The clips of a whole video in one pass through module and tail: uint8 RGB [B, N, 3, F, S, S] -> logits [B, K].
 
         Args:
-            at_once: see :meth:`features`.
+            at_once: see :meth:`clip_features`.
 
         Raises:
             UserError: there is no module.
         """
-        return self.finish(self.features(clips, at_once))
+        return self.finish_clips(self.clip_features(clips, at_once))
+
+    def probabilities(self, clips: Tensor, together: bool) -> Tensor:
+        """Class probabilities float32 [n, K]: of views [n, 3, F, S, S] one by one, or of the clips of videos [n, N, 3, F, S, S] together.
+
+        Raises:
+            UserError: ``together`` without a module.
+        """
+        logits = self.compress(clips) if together else self(clips[:, None])[:, 0]
+        return logits.float().softmax(-1).cpu()
 
 
 def build_recogniser(config: RecogniserConfig, state: Mapping[str, Tensor], dropped: Iterable[Unit], where: object) -> ActionRecogniser:

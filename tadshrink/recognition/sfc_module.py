@@ -51,12 +51,13 @@ class SfcModule(nn.Module):
 
     Args:
         channels: of the features.
+        limit: steps that the tail takes at once. More than that are made to be groups of one size.
     """
 
-    def __init__(self, channels: int, config: SfcConfig) -> None:
+    def __init__(self, channels: int, config: SfcConfig, limit: int | None = None) -> None:
         super().__init__()
-        self.config = config
-        width = config.width or max(1, channels // 2)
+        self.config, self.limit = config, limit
+        width = config.width or max(1, channels // 4)
         self.abstraction = nn.Sequential(
             VideoConv(channels, width, config.kernel), nn.BatchNorm3d(width), nn.ReLU(),
             VideoConv(width, width, config.kernel), nn.BatchNorm3d(width),
@@ -64,7 +65,7 @@ class SfcModule(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(_TEMPERATURE))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, T, H, W] -> [B, C, T', H, W] with T' = max(1, round(ratio * T))."""
+        """[B, C, T, H, W] -> [B, C, T', H, W], with T' as :meth:`steps` says."""
         keys = self.abstraction(features)
         queries = F.normalize(self.pooled(keys), dim=1)
         # The temperature stands in place of the usual 1 / sqrt(width).
@@ -72,10 +73,16 @@ class SfcModule(nn.Module):
         attended = attend(self._sequences(queries) * scale, self._sequences(F.normalize(keys, dim=1)), self._sequences(features))
         return self._maps(attended, queries.shape[2:])
 
+    def steps(self, steps: int) -> int:
+        """How many of so many steps of time are left for the tail: max(1, round(ratio * steps)), or near that in groups of one size."""
+        left = self.config.steps(steps)
+        groups = -(-left // self.limit) if self.limit else 1
+        return groups * round(left / groups)
+
     def pooled(self, keys: Tensor) -> Tensor:
         """One query per bin of time: [B, c, T, H, W] -> [B, c, T', H, W]."""
         pool, steps = POOLS[self.config.pool], int(keys.shape[2])
-        return torch.stack([pool(keys[:, :, part], self.config.topk) for part in time_bins(steps, self.config.steps(steps))], dim=2)
+        return torch.stack([pool(keys[:, :, part], self.config.topk) for part in time_bins(steps, self.steps(steps))], dim=2)
 
     def _sequences(self, maps: Tensor) -> Tensor:
         """What attends to itself as a sequence, with the channels last: the steps of each place, or all steps and places."""

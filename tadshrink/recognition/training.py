@@ -98,7 +98,7 @@ class HeadFeatures:
     @torch.no_grad()
     def _computed(self, clips: Tensor) -> Tensor:
         with self.compute.autocast():
-            return self.recogniser.features(clips[None].to(self.compute.device))[0].float()
+            return self.recogniser.clip_features(clips[None].to(self.compute.device))[0].float()
 
     def _keep(self, index: int, found: Tensor) -> None:
         if self.bytes + found.nbytes <= self.settings.keep_mib << 20:
@@ -120,7 +120,7 @@ def module_task(recogniser: ActionRecogniser, features: HeadFeatures, settings: 
     def losses(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         recogniser.train()
         inputs, labels = (part.to(recogniser.mean.device) for part in batch)
-        return {"ce": functional.cross_entropy(recogniser.finish(inputs).float(), labels, label_smoothing=settings.label_smoothing)}
+        return {"ce": functional.cross_entropy(recogniser.finish_clips(inputs).float(), labels, label_smoothing=settings.label_smoothing)}
 
     recogniser.freeze()
     return Task(recogniser, losses, lambda epoch: videos.batches(samples(epoch), settings.batch_size),

@@ -16,17 +16,24 @@ from tadshrink.recognition.config import ClipConfig
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.reporting import SILENT, Reporter
 
+#: In place of a number of views: one clip whose frames are spread over the whole video.
+UNIFORM = "uniform"
 _VIEWS = re.compile(r"([1-9]\d{0,2})x([1-9]\d?)", re.ASCII)
 
 
 class Views(NamedTuple):
-    """So many clips, and so many crops of each; "10x3" are the thirty views of dense testing."""
+    """So many clips, and so many crops of each; "10x3" are the thirty views of dense testing.
+
+    Attributes:
+        spread: there is one clip, whose frames are spread over the whole video.
+    """
 
     clips: int
     crops: int
+    spread: bool = False
 
     def __str__(self) -> str:
-        return f"{self.clips}x{self.crops}"
+        return UNIFORM if self.spread else f"{self.clips}x{self.crops}"
 
 
 def parse_views(text: str) -> Views:
@@ -35,9 +42,11 @@ def parse_views(text: str) -> Views:
     Raises:
         UserError: it is something else.
     """
+    if text == UNIFORM:
+        return Views(1, 1, spread=True)
     match = _VIEWS.fullmatch(text)
     if match is None:
-        raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1 or 1x1, or sfc")
+        raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1 or 1x1, uniform or sfc")
     return Views(int(match[1]), int(match[2]))
 
 
@@ -57,6 +66,11 @@ def random_starts(first: int, end: int, span: int, clips: int, rng: np.random.Ge
 def frame_numbers(starts: np.ndarray, end: int, clip: ClipConfig) -> np.ndarray:
     """Frames of each clip, int64 ``[clips, F]``; beyond the end, the last frame is repeated."""
     return np.minimum(starts[:, None] + np.arange(clip.frames) * clip.stride, end - 1)
+
+
+def spread_frames(first: int, end: int, count: int) -> np.ndarray:
+    """One clip of frames in the middle of equal parts of a video, int64 ``[1, count]``."""
+    return (first + np.floor((np.arange(count) + 0.5) * (end - first) / count).astype(np.int64))[None]
 
 
 def crop_corners(height: int, width: int, size: int, crops: int) -> list[tuple[int, int]]:
@@ -83,14 +97,21 @@ class ClipSource:
         margin = self.augmentation.margin
         self.training = self.frames if margin is None else self.frames.uncropped(round(margin * clip.size))
 
-    def views(self, record: TrimmedVideo, views: Views) -> Tensor:
+    def views(self, record: TrimmedVideo, views: Views, chosen: slice = slice(None)) -> Tensor:
         """uint8 ``[clips * crops, 3, F, S, S]``, the crops of a clip next to each other.
+
+        Args:
+            chosen: only these of the clips.
 
         Raises:
             UserError: the file cannot be read, or the part lies behind its end.
         """
         first, end = record.frames(self.frames.index(record.path))
-        pictures = self._load(self.frames, record, frame_numbers(clip_starts(first, end, self.clip.span, views.clips), end, self.clip))
+        if views.spread:
+            numbers = spread_frames(first, end, self.clip.frames)
+        else:
+            numbers = frame_numbers(clip_starts(first, end, self.clip.span, views.clips)[chosen], end, self.clip)
+        pictures = self._load(self.frames, record, numbers)
         return self._crops(pictures, views.crops)
 
     def draw(self, record: TrimmedVideo, clips: int, rng: np.random.Generator, changed: bool = True) -> Tensor:

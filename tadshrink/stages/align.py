@@ -15,15 +15,16 @@ from tadshrink.compress.student import check_settings, described, first_trained,
 from tadshrink.compress.teacher import Lesson
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
-from tadshrink.data.sources import Source, open_source
+from tadshrink.data.sources import Source
 from tadshrink.device import Compute, with_dtype
 from tadshrink.distributed import only_first, start, world
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.detector import Detector
+from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, open_pair, save_stage, with_weights
-from tadshrink.stages.inputs import check_splits, data_state
+from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage, with_weights
+from tadshrink.stages.sides import open_both, open_either, side_of
 from tadshrink.training.draws import Draws
 from tadshrink.training.loop import Resume, Task, fit
 
@@ -46,31 +47,36 @@ def align(checkpoint: Path | ModelFile, teacher: Path | ModelFile, dataset: Data
         UserError: a teacher that lacks a block of the student or differs in shape, or LoRA that is not merged yet.
     """
     check_output(output)
-    student, data = open_pair(checkpoint, dataset, device, reporter)
-    source = open_source(data, student.detector.config.sampling, reporter)
-    taught_by, _ = fitted(open_detector(teacher, device, reporter), data, reporter)
+    student, data = open_both(checkpoint, dataset, device, reporter)
+    side = side_of(student.checkpoint)
+    source = side.source(data, student.detector.config, reporter)
+    taught_by = open_either(teacher, device, reporter)
+    if side_of(taught_by.checkpoint) is side:
+        # Otherwise it is told that the architectures differ.
+        taught_by, _ = side.fitted(taught_by, data, reporter)
     return align_opened(student, taught_by, data, dataset, source, output, settings or AlignSettings(), reporter)
 
 
-def align_opened(student: Opened, teacher: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path,
+def align_opened(student: Opened, teacher: Opened, data: Dataset | RecognitionDataset, dataset: DatasetChoice, source: Source, output: Path,
                  settings: AlignSettings, reporter: Reporter = SILENT) -> Aligned:
     """:func:`align` for models and data that are open already; the student's detector is changed.
 
     Every process that torchrun started calls this, and has its share of each batch. The first one writes.
     """
     _check_pair(student, teacher)
-    check_splits(data, ["train"])
+    side = side_of(student.checkpoint)
+    side.check(data, ["train"], True)
     start(student.compute.device)
     detector, compute = student.detector, with_dtype(student.compute, settings.dtype)
     check_settings(detector, settings)
     reporter.note(described(detector, settings))
     if compute != student.compute:
         reporter.note(compute.reason)
-    training = TrainingSet(data, "train", source)
+    training = side.training(data, "train", source)
     arguments = {**dataset.arguments(), **settings.model_dump(mode="json"), "teacher": teacher.checksum}
     model = student.checkpoint
     fingerprint = {"command": "align", "student": student.checksum, "architecture": model.architecture, "dropped": model.dropped, **arguments,
-                   "data": data_state(data), "processes": world().size, "device": f"{compute.device.type} {compute.dtype_name}"}
+                   "data": side.state(data), "processes": world().size, "device": f"{compute.device.type} {compute.dtype_name}"}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     first = first_trained(detector, settings, _correct(detector, teacher.detector, training, settings, compute, reporter))
     lora = make_student(detector, settings, first)
@@ -118,6 +124,9 @@ def _check_pair(student: Opened, teacher: Opened) -> None:
     for side in (student, teacher):
         check_merged(side.checkpoint, side.path)
     ours, theirs = student.detector, teacher.detector
+    if type(ours) is not type(theirs):
+        raise UserError("one of the two is a detector and the other a recogniser", where=teacher.path,
+                        fix="Give the model that the student was made from")
     left = theirs.blocks.left
     missing = [index if index not in left else f"{index}.{half}" for index, halves in ours.blocks.left.items()
                for half in halves if half not in left.get(index, ())]

@@ -10,13 +10,16 @@ from typing import Any
 from torch import Tensor
 
 from tadshrink.checkpoint.format import Checkpoint
-from tadshrink.checkpoint.opening import ModelFile, read_model
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.errors import UserError
-from tadshrink.models.body import BODIES, unit_prefixes
+from tadshrink.models.body import unit_prefixes
 from tadshrink.models.config import DetectorConfig
 from tadshrink.models.units import NOUNS, Left, Unit, left_of, merged, split_unit, units, whole, without
+from tadshrink.recognition.config import RecogniserConfig
+from tadshrink.recognition.opening import read_either
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Written, save_stage
+from tadshrink.stages.sides import side_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ def drop(checkpoint: Path | ModelFile, output: Path, blocks: Sequence[Unit] | No
         UserError: a unit that is not there, no ranking to choose by, or nothing would be left.
     """
     count = 1 if count is None and blocks is None and span is None else count
-    source = read_model(checkpoint, reporter)
-    config = DetectorConfig.parse(source.architecture, where=checkpoint)
+    source = read_either(checkpoint, reporter)
+    config = side_of(source).config(source.architecture, checkpoint)
+    if not config.block_count:
+        raise UserError("this network has no blocks that can be dropped", where=checkpoint, fix="Give a model with a ViT or a stem of blocks")
     left = left_of(config.block_count, source.dropped)
     chosen = _named(blocks, left, checkpoint) if blocks is not None else _ranked(source, left, 1 if count is None else count, span, checkpoint)
     rest = left
@@ -59,9 +64,9 @@ def drop(checkpoint: Path | ModelFile, output: Path, blocks: Sequence[Unit] | No
     return Dropped(written.output, written.checksum, dropped, whole(rest), chosen)
 
 
-def without_units(checkpoint: Checkpoint, chosen: Sequence[Unit], config: DetectorConfig) -> Checkpoint:
+def without_units(checkpoint: Checkpoint, chosen: Sequence[Unit], config: DetectorConfig | RecogniserConfig) -> Checkpoint:
     """The checkpoint without the weights (and LoRA) of these units."""
-    body, left = BODIES[type(config.backbone)], left_of(config.block_count, checkpoint.dropped)
+    body, left = side_of(checkpoint).body(config), left_of(config.block_count, checkpoint.dropped)
     prefixes: tuple[str, ...] = ()
     for unit in chosen:
         prefixes += unit_prefixes(body, left, unit)

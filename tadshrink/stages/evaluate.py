@@ -68,7 +68,7 @@ def evaluate_results(results: Path, dataset: DatasetChoice, split: str = "testin
         UserError: unreadable input, a split without a single action, or detections that have nothing to do with it.
     """
     data = dataset.load(reporter)
-    where = data.root / data.config.annotations
+    where = data.where
     reference = Reference(data.split(split), data.classes, where, frozenset(record.name for record in data.records))
     return score_against(reference, results, rule or RULES[data.config.rule], thresholds or data.config.tiou, only_split=only_split,
                          reporter=reporter)

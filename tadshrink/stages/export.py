@@ -9,14 +9,17 @@ from typing import Any
 from tadshrink.checkpoint.foreign.writer import ReferenceLayout, save_reference
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
-from tadshrink.checkpoint.opening import ModelFile, build_model, check_merged, path_of, read_model
+from tadshrink.checkpoint.opening import ModelFile, check_merged, path_of
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.onnx_export.settings import OnnxSettings
+from tadshrink.recognition.config import is_recogniser
+from tadshrink.recognition.opening import read_either
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened
 from tadshrink.stages.samples import sample_windows
+from tadshrink.stages.sides import side_of
 
 #: Windows on which an ONNX file is compared with the model, and on which static quantisation is calibrated.
 COMPARED, CALIBRATED = 4, 32
@@ -65,7 +68,9 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
         raise UserError("nothing to write", fix="Give --onnx OUT, --opentad OUT, --tadshrink OUT or several of them")
     for path in (opentad, plain, onnx):
         check_output(path)
-    source = read_model(checkpoint, reporter)
+    source = read_either(checkpoint, reporter)
+    if opentad is not None and is_recogniser(source.architecture):
+        raise UserError("OpenTAD has no recognisers of trimmed videos", where=checkpoint, fix="Give --onnx OUT or --tadshrink OUT")
     written: dict[str, str] = {}
     if opentad is not None:
         written[str(opentad)] = save_reference(opentad, source, layout)
@@ -81,13 +86,15 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
 def _opened(source: Checkpoint, file: Path | ModelFile, reporter: Reporter) -> Opened:
     """On the CPU, where the tracing happens."""
     check_merged(source, file)
-    detector = build_model(source, where=file)
-    compute = choose_compute("cpu", detector.config.compute_width)
-    return Opened(path_of(file), source, detector, compute, source.checksum)
+    model = side_of(source).build(source, file)
+    compute = choose_compute("cpu", model.config.compute_width)
+    return Opened(path_of(file), source, model, compute, source.checksum)
 
 
 def _export_onnx(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,
                  reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
+    if is_recogniser(opened.checkpoint.architecture):
+        return _export_recogniser(opened, path, settings, seen, reporter)
     from tadshrink.onnx_export.writing import write_onnx  # Takes seconds.
 
     calibrates = settings.precision == "int8" and settings.static
@@ -99,3 +106,16 @@ def _export_onnx(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,
     made = write_onnx(opened.detector, opened.checksum, path, settings, samples.first(COMPARED), calibration, reporter)
     text = f"ONNX, {made.precision}" + (", with NMS" if settings.nms else "") + f"; checked with {made.provider}"
     return dict.fromkeys(made.files, text), made.to_json() | {"windows": samples.text}
+
+
+def _export_recogniser(opened: Opened, path: Path, settings: OnnxSettings, seen: Seen,
+                       reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
+    from tadshrink.recognition.onnx_file import write_recogniser  # Takes seconds.
+
+    if wrong := [name for name, given in (("--with-nms", settings.nms), ("--cells", settings.cells), ("--quantise static", settings.static))
+                 if given]:
+        raise UserError(f"{', '.join(wrong)} means nothing for a recogniser", fix="Leave it out")
+    samples = sample_windows(opened, COMPARED, seen.dataset, seen.file)
+    reporter.note(f"checked on {samples.text}" + ("" if samples.real else " (--dataset or --video gives real ones)"))
+    made = write_recogniser(opened.detector, opened.checksum, path, settings, samples.inputs, reporter)
+    return dict.fromkeys(made.files, f"ONNX, {made.precision}; checked with {made.provider}"), made.to_json() | {"windows": samples.text}

@@ -114,7 +114,7 @@ def check_splits(dataset: Dataset, splits: Sequence[str]) -> None:
     for split in splits:
         records = dataset.split(split)
         if not any(record.actions for record in records):
-            raise UserError(f"split {split!r} has {len(records)} videos and not one action", where=dataset.root / dataset.config.annotations,
+            raise UserError(f"split {split!r} has {len(records)} videos and not one action", where=dataset.where,
                             fix="Use a split with annotated actions")
         check_files(dataset, [split])
 

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.lora import merged_copy
+from tadshrink.compress.passes import whole_output
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.detector import Detector, DetectorOutput
+from tadshrink.recognition.recogniser import RecogniserOutput
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_detector, save_stage, with_weights
+from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage, with_weights
 from tadshrink.stages.samples import sample_windows
+from tadshrink.stages.sides import open_either
 
 #: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
 TOLERANCE = 1e-4
@@ -42,7 +45,7 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
         UserError: there is no LoRA to merge, or the outputs differ by more than ``tolerance``.
     """
     check_output(output)
-    opened = open_detector(checkpoint, device, reporter)
+    opened = open_either(checkpoint, device, reporter)
     if not opened.checkpoint.lora:
         raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only what alignment wrote needs merging")
     choice = dataset or _last_dataset(opened)
@@ -63,13 +66,13 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
 @torch.inference_mode()
 def largest_difference(first: Detector, second: Detector, inputs: Tensor, masks: Tensor) -> float:
     """Largest difference of a class logit or of an offset (in strides), relative to the largest of its kind (at least 1)."""
-    pairs = zip(_outputs(first.eval()(inputs, masks)), _outputs(second.eval()(inputs, masks)), strict=True)
+    pairs = zip(*(_outputs(whole_output(model.eval(), inputs, masks)) for model in (first, second)), strict=True)
     # Torch's maximum passes on what is not a number; Python's may lose it.
     return float(torch.stack([(ours - theirs).abs().max() / ours.abs().max().clamp(min=1.0) for ours, theirs in pairs]).max())
 
 
-def _outputs(output: DetectorOutput) -> tuple[Tensor, Tensor]:
-    return output.logits(), torch.cat(output.offsets, dim=1)
+def _outputs(output: DetectorOutput | RecogniserOutput) -> list[Tensor]:
+    return [output.logits(), *([torch.cat(output.offsets, dim=1)] if isinstance(output, DetectorOutput) else [])]
 
 
 def _last_dataset(opened: Opened) -> DatasetChoice | None:

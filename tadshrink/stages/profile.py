@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.profiling.depth_vs_width import SAVINGS, DepthVsWidth
 from tadshrink.profiling.depth_vs_width import depth_vs_width as compare_depth_and_width
 from tadshrink.profiling.profile import Profile, profile_detector
@@ -15,6 +15,8 @@ from tadshrink.profiling.subject import Sketch, Subject
 from tadshrink.profiling.sweep import Sweep
 from tadshrink.profiling.sweep import sweep as measure_sweep
 from tadshrink.profiling.versus import compare
+from tadshrink.recognition.opening import open_recogniser, read_recogniser, summary
+from tadshrink.recognition.profile import RecogniserProfile, profile_recogniser
 from tadshrink.reporting import SILENT, Reporter
 
 Source = Path | ModelFile | Sketch | Subject
@@ -37,6 +39,19 @@ def profile(source: Source, measure: Measure | None = AS_USUAL, convention: str 
         return replace(profile_detector(detector, measure, convention, fps, reporter), summary=text)
     timing, other = compare(detector, replace(subject, source=versus, drop=()), measure, convention, fps, reporter)
     return replace(profile_detector(detector, None, convention, fps), timing=timing, versus=other, summary=text)
+
+
+def profile_video(source: Path | ModelFile, measure: Measure | None = AS_USUAL, convention: str = "full",
+                  reporter: Reporter = SILENT) -> RecogniserProfile:
+    """What a recogniser of trimmed videos costs for a whole video; see
+    :func:`~tadshrink.recognition.profile.profile_recogniser`.
+
+    Raises:
+        UserError: whatever is wrong with the file or an option, or with the device.
+    """
+    checkpoint = read_recogniser(source, reporter)
+    recogniser = open_recogniser(checkpoint, path_of(source))
+    return replace(profile_recogniser(recogniser, measure, convention, reporter=reporter), summary=summary(checkpoint, path_of(source)))
 
 
 def sweep(source: Source, axis: str, values: Sequence[int | str] | None = None, measure: Measure = AS_USUAL, fps: float | None = None,

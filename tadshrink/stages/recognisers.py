@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,7 +13,9 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.device import Compute, choose_compute
 from tadshrink.errors import UserError
+from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.recognition.accuracy import Accuracy, accuracy
+from tadshrink.recognition.config import ONE_PASS
 from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.recognition.evaluation import predict
 from tadshrink.recognition.opening import open_recogniser as built
@@ -23,8 +26,6 @@ from tadshrink.recognition.views import ClipSource, Views, parse_views
 from tadshrink.reporting import Reporter
 from tadshrink.stages.inputs import PLACEHOLDER
 
-#: In place of views: the module's own clips, in one pass.
-ONE_PASS = "sfc"
 #: Class names that a message shows.
 SHOWN = 5
 
@@ -56,6 +57,25 @@ def open_recogniser(file: Path | ModelFile, device: str | None, reporter: Report
     compute = choose_compute(device, recogniser.config.compute_width)
     reporter.note(compute.reason)
     return OpenedRecogniser(path, checkpoint, recogniser.to(compute.device), compute, checkpoint.checksum)
+
+
+def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -> OpenedRecogniser:
+    """:func:`open_recogniser`, also for ONNX files: what comes back classifies, and does nothing else.
+
+    Raises:
+        UserError: neither a sound checkpoint nor a sound ONNX file of a recogniser, or a device that does not run it.
+    """
+    path = path_of(file)
+    if not is_onnx(path):
+        return open_recogniser(file, device, reporter)
+    if isinstance(file, ModelFile) and (settings := file.settings.given()):
+        raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=path, fix="Leave it out")
+    from tadshrink.recognition.onnx_file import OnnxRecogniser
+
+    model = OnnxRecogniser.open(path, device and device.partition(":")[0], reporter)
+    checkpoint = Checkpoint(model.config.model_dump(mode="json"), {}, list(model.config.classes), list(model.metadata.dropped))
+    compute = Compute(torch.device("cpu"), torch.float32, f"ONNX Runtime ({model.provider})")
+    return OpenedRecogniser(path, checkpoint, cast(ActionRecogniser, model), compute, model.metadata.checksum)
 
 
 def fitted(opened: OpenedRecogniser, dataset: RecognitionDataset, reporter: Reporter) -> OpenedRecogniser:

@@ -9,16 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tadshrink.compress.benches import BENCHES
 from tadshrink.data.datasets import HELDOUT
-from tadshrink.data.loader import video_windows
-from tadshrink.data.sources import Source, file_source, open_source
+from tadshrink.data.sources import Source
 from tadshrink.data.timeline import Video
 from tadshrink.data.windows import Window
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import split_videos
-from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT
-from tadshrink.stages.common import DatasetChoice, Opened, fitted
+from tadshrink.stages.common import DatasetChoice, Opened
+from tadshrink.stages.sides import side_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +42,14 @@ def sample_windows(opened: Opened, count: int, choice: DatasetChoice | None = No
         UserError: the dataset or the file cannot be read, or is not for this model.
     """
     if choice is not None:
-        opened, data = fitted(opened, choice.load(SILENT), SILENT)
-        source = open_source(data, opened.detector.config.sampling)
-        return _gathered(source, split_videos(data, HELDOUT), count, f"windows of {choice.name}")
+        side = side_of(opened.checkpoint)
+        opened, data = side.fitted(opened, side.load(choice, SILENT), SILENT)
+        source = side.source(data, opened.detector.config, SILENT)
+        return _gathered(source, BENCHES[type(data)].videos(data, HELDOUT), count, f"windows of {choice.name}")
     if file is not None:
-        source = file_source(opened.detector.config, file)
-        return _gathered(source, [Video(file.stem, file, fps=fps)], count, f"windows of {file}")
-    return Samples(*example_window(opened.detector.config), "a window of noise", real=False)
+        video = Video(file.stem, file, fps=fps)
+        return _gathered(side_of(opened.checkpoint).file(opened.detector.config, video), [video], count, f"windows of {file}")
+    return Samples(*side_of(opened.checkpoint).noise(opened.detector.config), "a window of noise", real=False)
 
 
 def _gathered(source: Source, videos: Sequence[Video], count: int, text: str) -> Samples:
@@ -66,6 +66,6 @@ def _spread(source: Source, videos: Sequence[Video], count: int) -> Iterator[tup
     chosen = videos[:count]
     for number, video in enumerate(chosen):
         share = count * (number + 1) // len(chosen) - count * number // len(chosen)
-        windows = video_windows(video, source)
+        windows = source.windows(video)
         step = max(1, len(windows) / share)
         yield from ((video, windows[int(step * place)]) for place in range(min(share, len(windows))))

@@ -13,13 +13,14 @@ from tadshrink.compress.journal import Journal
 from tadshrink.compress.select_settings import NEED_ACTIONS, SelectOptions
 from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
-from tadshrink.data.sources import Source, open_source
+from tadshrink.data.sources import Source
 from tadshrink.distributed import only_first, world
 from tadshrink.errors import UserError
 from tadshrink.files import UNFINISHED, check_output
+from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, Written, open_pair, save_stage
-from tadshrink.stages.inputs import check_files, check_splits, data_state
+from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage
+from tadshrink.stages.sides import open_both, side_of
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,19 @@ def select(checkpoint: Path | ModelFile, dataset: DatasetChoice, output: Path, o
         UserError: unreadable input, or a split that models are judged on.
     """
     check_output(output)
-    opened, data = open_pair(checkpoint, dataset, device, reporter)
+    opened, data = open_both(checkpoint, dataset, device, reporter)
+    side = side_of(opened.checkpoint)
     if data.is_for_figures(split):
-        raise UserError(f"split {split!r} is what models are judged on: after a selection by it, its mAP proves nothing",
-                        where=data.root / data.config.annotations, fix=f"Use --split {HELDOUT}")
+        raise UserError(f"split {split!r} is what models are judged on: after a selection by it, its accuracy proves nothing",
+                        where=data.where, fix=f"Use --split {HELDOUT}")
     options = options or SelectOptions()
-    check = check_splits if any(metric in NEED_ACTIONS for metric in (options.metric, *options.compare)) else check_files
-    check(data, [split])
-    source = open_source(data, opened.detector.config.sampling, reporter)
+    side.check(data, [split], any(metric in NEED_ACTIONS for metric in (options.metric, *options.compare)))
+    source = side.source(data, opened.detector.config, reporter)
     return select_opened(opened, data, dataset, source, output, options, split, reporter)
 
 
-def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source: Source, output: Path, options: SelectOptions,
-                  split: str = HELDOUT, reporter: Reporter = SILENT) -> Selected:
+def select_opened(opened: Opened, data: Dataset | RecognitionDataset, dataset: DatasetChoice, source: Source, output: Path,
+                  options: SelectOptions, split: str = HELDOUT, reporter: Reporter = SILENT) -> Selected:
     """:func:`select` for a detector and data that are open and checked already.
 
     Every process that torchrun started calls this. The first one writes.
@@ -79,7 +80,7 @@ def select_opened(opened: Opened, data: Dataset, dataset: DatasetChoice, source:
 
     model, compute = opened.checkpoint, opened.compute
     fixed = {"command": "select", "model": opened.checksum, "architecture": model.architecture, "dropped": model.dropped, "split": split,
-             "data": data_state(data), "device": f"{compute.device.type} {compute.dtype_name}"}
+             "data": side_of(model).state(data), "device": f"{compute.device.type} {compute.dtype_name}"}
     # In a race the others are not stopped: their agreement with the winner's metric is what one wants to know.
     runs = [options] + [options.model_copy(update={"metric": name, "race": False}) for name in options.compare if name != options.metric]
     journals = [Journal(output.with_name(f"{output.name}.{run.metric}{UNFINISHED}"), fixed | run.model_dump(exclude={"compare"}))

@@ -9,11 +9,12 @@ from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.errors import UserError
+from tadshrink.recognition.config import ONE_PASS
 from tadshrink.recognition.evaluation import predict
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.recognisers import ONE_PASS, open_recogniser, views_of
+from tadshrink.stages.recognisers import open_model, views_of
 
 #: For recognisers without a module.
 PLAIN_VIEWS = "10x1"
@@ -43,7 +44,7 @@ def classify(checkpoint: Path | ModelFile, videos: Sequence[Path], views: str | 
     Raises:
         UserError: the checkpoint cannot be read, or ``views`` are unknown.
     """
-    opened = open_recogniser(checkpoint, device, reporter)
+    opened = open_model(checkpoint, device, reporter)
     recogniser = opened.recogniser
     if views is None:
         views = ONE_PASS if recogniser.sfc is not None else PLAIN_VIEWS

@@ -11,7 +11,7 @@ from tadshrink.recognition.accuracy import Accuracy
 from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.records import SPLITS, TESTING, TRAINING
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.recognisers import fitted, judge, open_recogniser, views_of
+from tadshrink.stages.recognisers import fitted, judge, open_model, views_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def evaluate_recogniser(checkpoint: Path | ModelFile, dataset: RecognitionChoice
     Raises:
         UserError: unreadable input, other classes than the recogniser's, or "sfc" without a module.
     """
-    opened = open_recogniser(checkpoint, device, reporter)
+    opened = open_model(checkpoint, device, reporter)
     wanted = views_of(views, opened.recogniser, opened.path)
     data = dataset.load(reporter)
     records = data.split(split)

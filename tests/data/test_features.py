@@ -12,7 +12,7 @@ from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import Dataset, load_dataset
 from tadshrink.data.feature_files import read_features
 from tadshrink.data.features import FeatureSource, measure_scale
-from tadshrink.data.loader import TrainingSet, VideoWindow, inference_batches, video_windows
+from tadshrink.data.loader import TrainingSet, VideoWindow, inference_batches
 from tadshrink.data.sources import open_source
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.windows import Window
@@ -107,7 +107,7 @@ def test_a_whole_video_resized_to_the_window(tmp_path: Path) -> None:
     source, video = FeatureSource(sampling), Video("a", ramp(tmp_path / "a.npy", 8), duration=10.0)
     line = source.timeline(video)
     assert (line.cells, line.duration) == (4, 10.0)
-    (window,) = video_windows(video, source)
+    (window,) = source.windows(video)
     inputs, mask = source.load(video, window)
     # Each cell lies between two time steps.
     assert inputs.tolist() == [[0.5, 2.5, 4.5, 6.5], [7] * 4]
@@ -248,7 +248,7 @@ def test_every_feature_is_looked_at(tmp_path_factory: pytest.TempPathFactory, sa
     frames = (length - 1) * sampling.snippet_stride + 1
     video = Video("v", path, frames / fps, frames if known else None, fps)
     seen: set[int] = set()
-    for window in video_windows(video, source):
+    for window in source.windows(video):
         inputs, mask = source.load(video, window)
         assert inputs.shape[1] == max(sampling.window, window.cells)
         seen |= set(inputs[0, mask].int().tolist())

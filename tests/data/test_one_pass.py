@@ -143,7 +143,7 @@ def test_a_file_that_is_damaged_does_not_stop_an_evaluation(clips: Clips, tmp_pa
 
 def test_training_in_random_order_ends_up_with_everything(videos: list[Video]) -> None:
     source, rng = VideoSource(SAMPLING), np.random.default_rng(0)
-    windows = loader.video_windows(videos[0], source)
+    windows = source.windows(videos[0])
     for number in rng.permutation(len(windows)).tolist():
         source.load(videos[0], windows[number])
     decoded = source.frames.decoded[videos[0].path]

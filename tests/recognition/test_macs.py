@@ -50,7 +50,7 @@ def test_one_pass_of_a_slow_only_by_hand() -> None:
     sfc = SfcConfig(split="res3", clips=4, ratio=0.25, width=5)
     view, whole = view_macs(blank(SLOW_ONLY)), pass_macs(blank(SLOW_ONLY, sfc))
     # 12 steps of 4 x 4 places become 3 steps, which is one clip's worth.
-    module = 12 * 16 * 27 * (32 * 5 + 5 * 5) + 16 * 3 * 12 * (5 + 32)
+    module = 12 * 16 * 3 * (32 * 5 + 5 * 5) + 16 * 3 * 12 * (5 + 32)
     assert whole.module == module
     assert [whole.parts[name] for name in ("stem", "res2", "res3")] == [4 * view.parts[name] for name in ("stem", "res2", "res3")]
     assert [whole.parts[name] for name in ("res4", "res5", "classifier")] == [view.parts[name] for name in ("res4", "res5", "classifier")]

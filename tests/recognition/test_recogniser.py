@@ -40,7 +40,7 @@ def test_pixels_are_normalised_as_configured(config: RecogniserConfig, split: st
 @pytest.mark.parametrize("split", ["block:0", "block:1", "block:2"])
 def test_with_an_identity_module_the_pass_equals_the_views_of_a_vit(split: str) -> None:
     recogniser, views = identity(VIT, split), clips(VIT, 4, batch=2)
-    features = recogniser.features(views)
+    features = recogniser.clip_features(views)
     assert torch.equal(recogniser.sfc(features), features)
     torch.testing.assert_close(recogniser.compress(views), recogniser(views).mean(1), rtol=1e-6, atol=1e-6)
     assert torch.equal(recogniser.compress(views[:, :1]), recogniser(views[:, :1])[:, 0])
@@ -49,7 +49,7 @@ def test_with_an_identity_module_the_pass_equals_the_views_of_a_vit(split: str) 
 @pytest.mark.parametrize("split", ["res2", "res3", "res4", "res5"])
 def test_with_an_identity_module_the_pass_equals_the_plain_path_of_a_slow_only(split: str) -> None:
     recogniser, views = identity(SLOW_ONLY, split), clips(SLOW_ONLY, 4, batch=2)
-    features = recogniser.features(views)
+    features = recogniser.clip_features(views)
     assert torch.equal(recogniser.sfc(features), features)
     assert torch.equal(recogniser.compress(views), recogniser.tail(features))
     assert torch.equal(recogniser.compress(views[:, :1]), recogniser(views[:, :1])[:, 0])
@@ -59,13 +59,13 @@ def test_with_an_identity_module_the_pass_equals_the_plain_path_of_a_slow_only(s
 
 def test_features_are_joined_in_the_order_of_time() -> None:
     recogniser, views = made(SLOW_ONLY, SfcConfig(split="res3", ratio=0.5)), clips(SLOW_ONLY, 4, batch=2)
-    features = recogniser.features(views)
+    features = recogniser.clip_features(views)
     assert features.shape == (2, 32, 12, 4, 4)
     assert torch.equal(features[:, :, 6:9], recogniser.head(views[:, 2]))
-    torch.testing.assert_close(recogniser.features(views, at_once=3), features)
+    torch.testing.assert_close(recogniser.clip_features(views, at_once=3), features)
     torch.testing.assert_close(recogniser.compress(views, at_once=4), recogniser.compress(views))
     assert recogniser.sfc(features).shape == (2, 32, 6, 4, 4)
-    assert torch.equal(recogniser.compress(views), recogniser.finish(features))
+    assert torch.equal(recogniser.compress(views), recogniser.finish_clips(features))
 
 
 def test_without_a_module_there_is_no_pass() -> None:

@@ -68,8 +68,8 @@ def test_attention_by_hand() -> None:
 def test_abstraction_by_default() -> None:
     made = module(8)
     names = {name: tuple(value.shape) for name, value in made.named_parameters()}
-    assert names == {"temperature": (), "abstraction.0.weight": (4, 8, 3, 3, 3), "abstraction.1.weight": (4,), "abstraction.1.bias": (4,),
-                     "abstraction.3.weight": (4, 4, 3, 3, 3), "abstraction.4.weight": (4,), "abstraction.4.bias": (4,)}
+    assert names == {"temperature": (), "abstraction.0.weight": (2, 8, 3, 1, 1), "abstraction.1.weight": (2,), "abstraction.1.bias": (2,),
+                     "abstraction.3.weight": (2, 2, 3, 1, 1), "abstraction.4.weight": (2,), "abstraction.4.bias": (2,)}
     assert module(8, width=3, kernel=(1, 3, 1)).abstraction[3].weight.shape == (3, 3, 1, 3, 1)
 
 

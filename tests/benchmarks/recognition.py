@@ -1,0 +1,193 @@
+"""Recognition of trimmed videos: thirty views, fewer of them, and one compressed pass (SFC), also after dropping blocks.
+
+    python -m tests.benchmarks.recognition --dataset synthetic-clips --seeds 3
+    python -m tests.benchmarks.recognition --dataset fir --data DATA --seeds 3
+
+DATA holds the folder `fir`. For each seed: a recogniser is trained from scratch, modules are fitted into it at several ratios, and three
+of its twelve blocks are dropped one by one, healed after each, before a module is fitted. What is chosen is chosen on held-out training
+videos; the test videos decide nothing. 10x1 views stand beside 10x3, as three of the thirty-fold come from leaving out crops.
+
+Time and memory are those of the model on one video, decoding left out, all ways in turn in one process, in the recogniser of seed 0.
+
+What is done is kept in --work-dir: the same command goes on after an interruption. Prints a Markdown table and writes it, with all
+figures as JSON, to tests/benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+# Before torch is imported, as the command line does it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tadshrink.cli.console import ConsoleReporter
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.device import choose_compute
+from tadshrink.files import write_json, write_text
+from tadshrink.profiling.running import Measure
+from tadshrink.recognition.config import ONE_PASS, SfcConfig
+from tadshrink.recognition.data import RecognitionChoice
+from tadshrink.recognition.opening import open_recogniser, read_recogniser
+from tadshrink.recognition.profile import Way, profile_recogniser, time_ways
+from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
+from tadshrink.recognition.synthetic import make_synthetic_clips
+from tadshrink.recognition.views import UNIFORM
+from tadshrink.stages.align import align
+from tadshrink.stages.common import DatasetChoice
+from tadshrink.stages.drop import drop
+from tadshrink.stages.merge import merge
+from tadshrink.stages.select import select
+from tadshrink.stages.sfc_base import train_base
+from tadshrink.stages.sfc_eval import evaluate_recogniser
+from tadshrink.stages.sfc_train import train_module
+
+RESULTS = Path(__file__).parent / "results"
+VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "one clip, in the middle": "1x1", "one clip, spread over the video": UNIFORM}
+RATIOS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/10": 1 / 10}
+#: Blocks that are dropped before a module of the last ratio is fitted, out of twelve.
+DROPPED = 3
+DROP = f"SFC at 1/10, {DROPPED} of 12 blocks dropped"
+ALL = [*VIEWS, *(f"SFC at {ratio}" for ratio in RATIOS), DROP]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A dataset, and how a recogniser of it is trained, split and healed."""
+
+    arch: str
+    train: dict[str, Any]
+    split: str = "block:2"
+    clip: dict[str, int] = field(default_factory=dict)
+    module: dict[str, Any] = field(default_factory=dict)
+    align: dict[str, Any] = field(default_factory=dict)
+
+
+BENCHMARKS = {
+    "synthetic-clips": Benchmark("recogniser-nano", {"epochs": 30}, align={"epochs": 3}),
+    "fir": Benchmark("recogniser-nano", {"epochs": 60, "clips_per_video": 4}, clip={"size": 64, "stride": 3}, align={"epochs": 5}),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One seed."""
+
+    benchmark: Benchmark
+    name: str
+    root: Path | None
+    seed: int
+    folder: Path
+
+    @property
+    def choice(self) -> RecognitionChoice:
+        return RecognitionChoice(str(self.root) if self.root else self.name)
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name.replace('/', '-').replace(' ', '-')}-{self.seed}.pth"
+
+    @property
+    def base(self) -> Path:
+        path = self.file("base")
+        if not path.exists():
+            train_base(self.choice, path, self.benchmark.arch, ClipTrainSettings(**self.benchmark.train, seed=self.seed),
+                       reporter=ConsoleReporter(), clip=self.benchmark.clip)
+        return path
+
+    def module(self, start: Path, ratio: float, name: str) -> Path:
+        """A module of this ratio, fitted into a recogniser."""
+        path = self.file(name)
+        if not path.exists():
+            settings = ModuleTrainSettings(**self.benchmark.module, seed=self.seed)
+            train_module(start, self.choice, path, SfcConfig(split=self.benchmark.split, ratio=ratio), settings, reporter=ConsoleReporter())
+        return path
+
+    @property
+    def smaller(self) -> Path:
+        """The base without some blocks, healed after each drop."""
+        now, choice = self.base, DatasetChoice(self.choice.name)
+        for number in range(1, DROPPED + 1):
+            done, reporter = self.file(f"dropped-{number}"), ConsoleReporter()
+            if not done.exists():
+                ranked, dropped, aligned = (self.file(f"{step}-{number}") for step in ("ranked", "without", "aligned"))
+                select(now, choice, ranked, reporter=reporter)
+                drop(ranked, dropped)
+                align(dropped, self.base, choice, aligned, AlignSettings(**self.benchmark.align, seed=self.seed), reporter=reporter)
+                merge(aligned, done, reporter=reporter)
+            now = done
+        return now
+
+    def subjects(self) -> dict[str, tuple[Path, str]]:
+        """The checkpoint and the views of each way."""
+        ways = {name: (self.base, views) for name, views in VIEWS.items()}
+        ways |= {f"SFC at {text}": (self.module(self.base, ratio, f"sfc {text}"), ONE_PASS) for text, ratio in RATIOS.items()}
+        return ways | {DROP: (self.module(self.smaller, 1 / 10, "sfc dropped"), ONE_PASS)}
+
+    def top1(self) -> dict[str, dict[str, float]]:
+        """Accuracy of each way on the test videos."""
+        found = {}
+        for name, (checkpoint, views) in self.subjects().items():
+            kept = self.file(f"{name}").with_suffix(".json")
+            if not kept.exists():
+                judged = evaluate_recogniser(checkpoint, self.choice, views, reporter=ConsoleReporter())
+                write_json(kept, judged.to_json())
+            found[name] = json.loads(kept.read_text())
+        return found
+
+    def costs(self) -> dict[str, Way]:
+        """Multiply-adds, time and memory of each way."""
+        subjects = []
+        for checkpoint, views in self.subjects().values():
+            recogniser = open_recogniser(read_recogniser(checkpoint), checkpoint)
+            counted = "1x1" if views == UNIFORM else views
+            ways = profile_recogniser(recogniser, None, ways=[counted] if views != ONE_PASS else ["1x1"]).ways
+            subjects.append((recogniser, next(way for way in ways if way.name == counted)))
+        compute = choose_compute("cpu", subjects[0][0].config.compute_width)
+        return dict(zip(self.subjects(), time_ways(subjects, Measure(), compute, ConsoleReporter()), strict=True))
+
+
+def table(found: list[dict[str, dict[str, float]]], costs: dict[str, Way]) -> str:
+    """A row for each way, as Markdown."""
+    lines = ["| way | top-1, per seed | mean | spread | GMACs a video | ms a video | speed-up | memory | less memory |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name in ALL:
+        scores, way = [seed[name]["top1"] for seed in found], costs[name]
+        spread = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
+        speed = f"{way.faster.median:.2f}x ({way.faster.low:.2f} to {way.faster.high:.2f})"
+        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {way.macs / 1e9:.2f} | "
+                     f"{way.latency.median:.1f} | {speed} | {way.memory.bytes / 2**20:.0f} MiB | {way.leaner:.1f}x |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run, print, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work-dir", type=Path)
+    given = parser.parse_args()
+    folder = given.work_dir or Path("tadshrink-runs/recognition") / given.dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    root = given.data / "fir" / "recognition.csv" if given.dataset == "fir" else None
+    if root is None and not (folder / "synthetic-clips" / "clips.csv").exists():
+        # Not those of the tests, nor of any other seed.
+        make_synthetic_clips(folder / "synthetic-clips", seed=7, videos=1500, reporter=ConsoleReporter())
+    root = root or folder / "synthetic-clips" / "clips.csv"
+    jobs = [Job(BENCHMARKS[given.dataset], given.dataset, root, seed, folder) for seed in range(given.seeds)]
+    found, costs = [job.top1() for job in jobs], jobs[0].costs()
+    data = f" --data {given.data}" if given.data else ""
+    write_json(RESULTS / f"recognition_{given.dataset}.json", {
+        "command": f"python -m tests.benchmarks.recognition --dataset {given.dataset}{data} --seeds {given.seeds}",
+        "accuracy": found, "costs": {name: way.to_json() for name, way in costs.items()}})
+    write_text(RESULTS / f"recognition_{given.dataset}.md", table(found, costs))
+    print(table(found, costs))
+
+
+if __name__ == "__main__":
+    main()

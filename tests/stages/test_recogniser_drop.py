@@ -1,0 +1,162 @@
+"""Block drop on recognisers of trimmed videos, with and without a compressing module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.device import choose_compute
+from tadshrink.errors import UserError
+from tadshrink.onnx_export.settings import OnnxSettings
+from tadshrink.recognition.accuracy import accuracy
+from tadshrink.recognition.config import SfcConfig
+from tadshrink.recognition.evaluation import predict
+from tadshrink.recognition.opening import open_recogniser, read_recogniser
+from tadshrink.recognition.recogniser import ActionRecogniser
+from tadshrink.recognition.settings import ModuleTrainSettings
+from tadshrink.recognition.views import ClipSource, Views
+from tadshrink.recognition.windows import CLIPS
+from tadshrink.reporting import SILENT
+from tadshrink.stages.align import align
+from tadshrink.stages.common import DatasetChoice
+from tadshrink.stages.drop import drop
+from tadshrink.stages.export import Seen, export
+from tadshrink.stages.merge import merge
+from tadshrink.stages.profile import profile_video
+from tadshrink.stages.select import select
+from tadshrink.stages.sfc_eval import evaluate_recogniser
+from tadshrink.stages.sfc_train import train_module
+from tests.clips import TinyClips
+from tests.notes import Notes
+
+
+@pytest.fixture(scope="module", params=[None, "block:0", "block:1"])
+def checkpoint(tiny_clips: TinyClips, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A ViT recogniser, plain or with a module after one of its three blocks."""
+    if request.param is None:
+        return tiny_clips.checkpoints["vit"]
+    output = tmp_path_factory.mktemp("module") / "sfc.pth"
+    sfc = SfcConfig(split=request.param, clips=3, ratio=0.5)
+    train_module(tiny_clips.checkpoints["vit"], tiny_clips.choice, output, sfc, ModuleTrainSettings(epochs=1), "cpu")
+    return output
+
+
+@pytest.fixture(scope="module")
+def ranked(checkpoint: Path, tiny_clips: TinyClips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("ranked") / "ranked.pth"
+    select(checkpoint, choice(tiny_clips), output, device="cpu")
+    return output
+
+
+def choice(clips: TinyClips) -> DatasetChoice:
+    return DatasetChoice(clips.choice.name, clips.root)
+
+
+def recogniser(path: Path) -> ActionRecogniser:
+    return open_recogniser(read_recogniser(path), path)
+
+
+def heldout_top1(model: ActionRecogniser, clips: TinyClips) -> float:
+    data = clips.choice.load(SILENT)
+    records = data.split("heldout")
+    views = Views(CLIPS, 1) if model.sfc is None else None
+    found = predict(model, records, ClipSource(model.config.clip), views, choose_compute("cpu", 8))
+    return accuracy(found, torch.tensor([data.classes.index(record.label) for record in records]), data.classes).top1
+
+
+def test_selection_by_top1_equals_evaluating_every_smaller_model(checkpoint: Path, ranked: Path, tiny_clips: TinyClips) -> None:
+    ranking = read_recogniser(ranked).ranking
+    assert ranking["metric"] == "top1"
+    assert ranking["baseline"] == pytest.approx(heldout_top1(recogniser(checkpoint), tiny_clips))
+    for item in ranking["ranking"]:
+        smaller = recogniser(checkpoint)
+        smaller.blocks.drop(item["block"])
+        assert item["score"] == pytest.approx(heldout_top1(smaller, tiny_clips)), item
+
+
+@pytest.mark.parametrize("metric", ["loss", "mse", "cosine", "taylor", "random"])
+def test_other_metrics_rank_all_blocks(checkpoint: Path, metric: str, tiny_clips: TinyClips, tmp_path: Path) -> None:
+    found = select(checkpoint, choice(tiny_clips), tmp_path / "ranked.pth", SelectOptions(metric=metric), device="cpu").ranking
+    assert sorted(item.block for item in found.candidates) == [0, 1, 2]
+    assert len({item.score for item in found.candidates}) == 3
+    assert np.isfinite([item.score for item in found.candidates]).all()
+
+
+def test_blocks_with_the_module_between_them_are_the_one_pass(checkpoint: Path) -> None:
+    for dropped in ((), (0,), (1,), (0, 1), (2,)):
+        model = recogniser(checkpoint)
+        for block in dropped:
+            model.blocks.drop(block)
+        count = model.sfc.config.clips if model.sfc is not None else 1
+        clips = torch.randint(256, (2, count, 3, 4, 32, 32), dtype=torch.uint8)
+        masks = torch.ones(2, count, dtype=torch.bool)
+        with torch.inference_mode():
+            output = model.finish(model.pool(model.run_blocks(model.embed(clips, masks), masks), masks), masks)
+            expected = model(clips)[:, 0] if model.sfc is None else model.compress(clips)
+        torch.testing.assert_close(output.class_logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_drop_align_and_merge(checkpoint: Path, ranked: Path, tiny_clips: TinyClips, tmp_path: Path) -> None:
+    notes = Notes()
+    dropped = drop(ranked, tmp_path / "dropped.pth")
+    assert len(dropped.remaining) == 2
+    aligned = align(tmp_path / "dropped.pth", checkpoint, choice(tiny_clips), tmp_path / "aligned.pth",
+                    AlignSettings(epochs=2, batch_size=8), "cpu", notes)
+    assert set(aligned.curve[0]) == {"feature", "cls_kd", "cls"}
+    assert sum(aligned.curve[1].values()) < sum(aligned.curve[0].values())
+    assert "distilled by softmax" in " ".join(notes.lines)
+    merged = merge(tmp_path / "aligned.pth", tmp_path / "merged.pth", device="cpu")
+    assert merged.max_difference < 1e-4
+    before, after = (read_recogniser(tmp_path / name) for name in ("dropped.pth", "merged.pth"))
+    assert before.state.keys() == after.state.keys()
+    assert any(not torch.equal(before.state[name], after.state[name]) for name in before.state if name.startswith("backbone.blocks"))
+    if recogniser(checkpoint).sfc is not None:
+        assert not torch.equal(before.state["sfc.temperature"], after.state["sfc.temperature"])
+    assert after.dropped == dropped.dropped
+    views = "10x1" if recogniser(checkpoint).sfc is None else "sfc"
+    assert evaluate_recogniser(tmp_path / "merged.pth", tiny_clips.choice, views, device="cpu").accuracy.videos == 8
+
+
+def test_a_module_is_fitted_after_a_drop(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    drop(tiny_clips.checkpoints["vit"], tmp_path / "dropped.pth", [1])
+    train_module(tmp_path / "dropped.pth", tiny_clips.choice, tmp_path / "sfc.pth", SfcConfig(split="block:1", clips=3, ratio=0.5),
+                 ModuleTrainSettings(epochs=1), "cpu")
+    found = profile_video(tmp_path / "sfc.pth", measure=None)
+    assert found.dropped == [1]
+    assert found.parts.parts["block:1"] == 0 < found.parts.parts["block:0"]
+    assert [way.name for way in found.ways] == ["10x3", "10x1", "1x1", "sfc"]
+    macs = {way.name: way.macs for way in found.ways}
+    assert macs["10x3"] == 30 * macs["1x1"]
+    assert macs["sfc"] < 4 * macs["1x1"]
+
+
+def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_clips: TinyClips, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    made = export(checkpoint, onnx=path, settings=OnnxSettings(), seen=Seen(choice(tiny_clips)))
+    assert made.onnx["difference"]["scores"] < 1e-5
+    assert made.onnx["windows"].endswith(" windows of synthetic-clips")
+    views = "10x1" if recogniser(checkpoint).sfc is None else "sfc"
+    theirs, ours = (evaluate_recogniser(file, tiny_clips.choice, views, device="cpu").accuracy for file in (path, checkpoint))
+    assert theirs == ours
+    with pytest.raises(UserError, match="takes|no compressing module"):
+        evaluate_recogniser(path, tiny_clips.choice, "10x1" if views == "sfc" else "sfc", device="cpu")
+
+
+def test_what_is_for_detectors_alone_is_refused(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    slow, vit = tiny_clips.checkpoints["slow"], tiny_clips.checkpoints["vit"]
+    with pytest.raises(UserError, match="no blocks"):
+        drop(slow, tmp_path / "out.pth", [1])
+    with pytest.raises(UserError, match="no blocks"):
+        select(slow, choice(tiny_clips), tmp_path / "out.pth", device="cpu")
+    with pytest.raises(UserError, match="proves nothing"):
+        select(vit, choice(tiny_clips), tmp_path / "out.pth", split="testing", device="cpu")
+    with pytest.raises(UserError, match="OpenTAD has no recognisers"):
+        export(vit, opentad=tmp_path / "out.pth")
+    with pytest.raises(UserError, match="means nothing for a recogniser"):
+        export(vit, onnx=tmp_path / "out.onnx", settings=OnnxSettings(nms=True))
+    assert not list(tmp_path.iterdir())
