@@ -13,6 +13,7 @@ from tadshrink.cli.app import app
 from tadshrink.data.datasets import read_dataset_config
 from tadshrink.models.detector import check_sizes
 from tadshrink.models.presets import architecture
+from tadshrink.recognition.data_config import parse_recognition_config
 from tadshrink.run_settings import read_recipe, run_settings
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,8 @@ def test_the_checkpoint_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_every_sample_config_is_valid(path: Path) -> None:
     if path.stem.endswith("_model"):
         check_sizes(architecture(str(path), ["a"]))
+    elif path.stem.endswith("_recognition"):
+        assert parse_recognition_config(path.read_text(), path).clips
     elif "-videomae-" in path.stem:
         assert run_settings(read_recipe(path), path)
     else:

@@ -12,6 +12,8 @@ from tadshrink.data.annotations.oddities import find_oddities
 from tadshrink.data.check import class_problems, file_problems, no_videos, split_problems
 from tadshrink.data.datasets import Dataset, builtin_names, find_unknown, open_dataset
 from tadshrink.data.statistics import SplitCounts, count_classes, count_splits
+from tadshrink.recognition.check import as_records, clip_problems, is_of_clips
+from tadshrink.recognition.data import RecognitionDataset, load_recognition
 from tadshrink.reporting import SILENT, Reporter
 
 
@@ -53,12 +55,14 @@ def check_data(given: str, root: Path | None = None, label: str = "verb", report
     """Check a dataset with its files, or annotations alone.
 
     Args:
-        given: a built-in name, the path of a dataset YAML, or an annotation file or folder.
+        given: a built-in name, the path of a dataset YAML, or an annotation file or folder; or a dataset of trimmed videos.
         label: verb or noun, for annotations of EPIC-KITCHENS alone.
 
     Raises:
         UserError: no such dataset, bad configuration, or annotations of no known form.
     """
+    if is_of_clips(given):
+        return _check_clips(load_recognition(given, root, reporter), reporter)
     path = Path(given)
     if given in builtin_names() or path.suffix in (".yaml", ".yml") or not path.exists():
         dataset, found = open_dataset(given, root)
@@ -73,6 +77,14 @@ def _check_dataset(dataset: Dataset, found: Found, reporter: Reporter) -> Checke
     general = [*no_videos(found), *split_problems(dataset, found.path), *class_problems(found, dataset.classes, dataset.config.splits.train)]
     counts = {"listed": len(found.records), "readable": len(durations)}
     return _checked(dataset.config.name, found, dataset.classes, counts, found.problems + general + records + files)
+
+
+def _check_clips(dataset: RecognitionDataset, reporter: Reporter) -> Checked:
+    problems, lengths = clip_problems(dataset, reporter)
+    records = as_records(dataset, lengths)
+    files = {"listed": len({record.path for record in dataset.records}), "readable": len(lengths)}
+    return Checked(dataset.config.name, f"trimmed videos in {dataset.where}", count_splits(records), count_classes(records, dataset.classes),
+                   files, problems)
 
 
 def _check_annotations(found: Found, reporter: Reporter) -> Checked:
