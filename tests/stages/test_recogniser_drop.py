@@ -143,7 +143,7 @@ def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_
     views = "10x1" if recogniser(checkpoint).sfc is None else "sfc"
     theirs, ours = (evaluate_recogniser(file, tiny_clips.choice, views, device="cpu").accuracy for file in (path, checkpoint))
     assert theirs == ours
-    with pytest.raises(UserError, match="takes|no compressing module"):
+    with pytest.raises(UserError, match=r"takes|no compressing module"):
         evaluate_recogniser(path, tiny_clips.choice, "10x1" if views == "sfc" else "sfc", device="cpu")
 
 
