@@ -119,7 +119,7 @@ def test_drop_align_and_merge(checkpoint: Path, ranked: Path, tiny_clips: TinyCl
         assert not torch.equal(before.state["sfc.temperature"], after.state["sfc.temperature"])
     assert after.dropped == dropped.dropped
     views = "10x1" if recogniser(checkpoint).sfc is None else "sfc"
-    assert evaluate_recogniser(tmp_path / "merged.pth", tiny_clips.choice, views, device="cpu").accuracy.videos == 8
+    assert evaluate_recogniser(tmp_path / "merged.pth", tiny_clips.choice, views, device="cpu").accuracy.videos == 16
 
 
 def test_a_module_is_fitted_after_a_drop(tiny_clips: TinyClips, tmp_path: Path) -> None:
