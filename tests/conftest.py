@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 import yaml
@@ -34,6 +35,9 @@ from tests.clips import tiny_clips  # noqa: F401
 
 # The tests run in two processes at a time, and their models are too small to share a product.
 torch.set_num_threads(1)
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("steady", deadline=None)
+hypothesis.settings.load_profile("steady")
 
 @dataclass(frozen=True)
 class Tiny:

@@ -262,9 +262,9 @@ def test_the_test_split_is_looked_at_once_at_the_end(tiny, tmp_path: Path, monke
     seen: list[str] = []
     frames = FrameStore.frames
 
-    def spy(store: FrameStore, path: Path, indices: object) -> object:
+    def spy(store: FrameStore, path: Path, indices: object, rate: float | None) -> object:
         seen.append(path.stem.split("_")[0])
-        return frames(store, path, indices)
+        return frames(store, path, indices, rate)
 
     monkeypatch.setattr(FrameStore, "frames", spy)
     run(tiny.checkpoint, tiny.choice, tmp_path, QUICK.model_copy(update={"target": "1", "align": AlignSettings(epochs=1)}), device="cpu")

@@ -62,12 +62,13 @@ def command(
 ) -> None:
     """Parameters, MACs by part and by block, latency, throughput and peak memory for one window; alone or beside others."""
     from tadshrink.cli import profile_tables as tables
+    from tadshrink.recognition.opening import is_recogniser_file
     from tadshrink.stages import profile as stage
 
     timing = {"--runs": runs, "--batch": batch, "--dtype": dtype, "--threads": threads, "--compile": compiled or None, "--fps": fps, "--vs": vs}
     only = {"--vs": vs, "--convention": None if convention == "full" else convention}
     _check(no_time, sweep, depth_vs_width, timing, only, {"--plot": plot}, {"--savings": savings})
-    if checkpoint is not None and stage.is_recogniser_file(checkpoint):
+    if checkpoint is not None and is_recogniser_file(checkpoint):
         given = {**timing, "--arch": arch, "--classes": classes, "--drop": drop, "--frames": frames, "--size": size, "--sweep": sweep,
                  "--depth-vs-width": depth_vs_width or None}
         return _profile_video(checkpoint, convention, no_time, json, given, device)

@@ -38,13 +38,15 @@ def walk(detector: Detector, inputs: Tensor, masks: Tensor, kind: str) -> Iterat
     """Every unit of a kind in turn, with the tokens before and after it."""
     tokens, context = detector.embed(inputs, masks), detector.body.context(detector, masks)
     for index, halves in detector.blocks.left.items():
-        block, entering = detector.blocks[index], tokens
-        for half, run in zip(HALVES, (block.attention_half, block.mlp_half), strict=True):
-            if half in halves:
-                before, tokens = tokens, run(tokens, context)
-                if half == kind:
-                    yield f"{index}.{half}", before, tokens
-        tokens = block.end(tokens, context)
+        block, before = detector.blocks[index], tokens
         if kind == "block":
-            yield index, entering, tokens
+            tokens = block(tokens, context)
+            yield index, before, tokens
+        else:
+            for half, run in zip(HALVES, (block.attention_half, block.mlp_half), strict=True):
+                if half in halves:
+                    before, tokens = tokens, run(tokens, context)
+                    if half == kind:
+                        yield f"{index}.{half}", before, tokens
+            tokens = block.end(tokens, context)
         tokens = detector.blocks.join(index, tokens, context)

@@ -25,7 +25,9 @@ def is_of_clips(given: str) -> bool:
     if given in BUILTIN:
         return True
     if path.is_dir():
-        return any(file.suffix.lower() in SUFFIXES for folder in path.iterdir() if folder.is_dir() for file in folder.rglob("*"))
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        # A folder with annotations beside its videos is of another kind.
+        return all(entry.is_dir() for entry in entries) and any(file.suffix.lower() in SUFFIXES for file in path.rglob("*"))
     try:
         if path.suffix == ".csv" and path.is_file():
             return set(NEEDED) <= set(header(path))

@@ -300,7 +300,7 @@ def test_losses_without_a_block_to_compare_are_left_out_and_named(tiny, batch: B
         student.blocks.drop(f"{block}.mlp")
     losses = AlignmentLosses(student, teacher, AlignSettings(mid_weight=1.0, mid_relation_weight=1.0))
     assert list(taught(losses, batch)) == NAMES
-    assert "left out, as there is no block to compare: mid_weight, mid_relation_weight" in losses.described()
+    assert "left out, as there is nothing to compare: mid_weight, mid_relation_weight" in losses.described()
     alone = AlignSettings(mid_weight=1.0, feature_weight=0.0, cls_kd_weight=0.0, reg_kd_weight=0.0, task_weight=0.0)
     with pytest.raises(UserError, match="of the losses asked for none is left"):
         AlignmentLosses(student, teacher, alone)

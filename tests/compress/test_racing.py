@@ -8,7 +8,6 @@ import pytest
 from tadshrink.compress.candidates import WHOLE, Key
 from tadshrink.compress.judges import MeanJudge, Tally
 from tadshrink.compress.racing import BOUND, HALVING, Rung, margin, rungs, stopped
-from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.selection import _Selection
 from tadshrink.data.timeline import Video
 
@@ -90,7 +89,7 @@ def race(numbers: np.ndarray, seed: int, top: int = 1) -> Outcome:
         selection._take(judge.found(selection._alive(), range(video, video + 1)))
         if selection._over():
             break
-    ranking = selection.ranking(SelectOptions(metric="loss", race=True, top=top))
+    ranking = selection.ranking("loss", raced=True)
     return Outcome(ranking.candidates[0].units, looks, {item.units: item.stopped for item in ranking.candidates})
 
 

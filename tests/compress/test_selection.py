@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tadshrink.compress.benches import BENCHES
 from tadshrink.compress.candidates import WHOLE, Ranking
 from tadshrink.compress.journal import Journal
 from tadshrink.compress.one_pass import _distances
 from tadshrink.compress.passes import leave_out, walk
 from tadshrink.compress.select_settings import METRICS, SelectOptions
-from tadshrink.compress.selection import JUDGES, rank_units
-from tadshrink.data.datasets import HELDOUT
+from tadshrink.compress.selection import rank_units
+from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.loader import inference_batches
 from tadshrink.data.sources import Source, open_source
 from tadshrink.errors import UserError
@@ -215,9 +216,9 @@ def test_the_detector_is_judged_in_eval_mode_and_left_unchanged(tiny, source: So
 
 
 def test_every_metric_has_a_judge_and_a_ranking(tiny, source: Source) -> None:
-    assert JUDGES.keys() == METRICS.keys()
+    assert all(kind.judges.keys() == METRICS.keys() for kind in BENCHES.values())
     for metric in METRICS:
-        merits = [item.score * JUDGES[metric].sign for item in rank(tiny, source, metric).candidates]
+        merits = [item.score * BENCHES[Dataset].judges[metric].sign for item in rank(tiny, source, metric).candidates]
         assert merits == sorted(merits, reverse=True)
 
 

@@ -21,7 +21,7 @@ def random_case(seed: int = 0, videos: int = 12):
 
 
 @given(TRUTH.filter(has_truth), FOUND, REGIONS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_with_every_video_once_it_is_the_map(truth, found, regions) -> None:
     for rule in (ACTIVITYNET, RULES["thumos14"]):
         comparison = compared({**truth, "y": []}, found, (0.25, 0.5, 0.8), rule, regions)

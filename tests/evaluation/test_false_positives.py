@@ -56,7 +56,7 @@ def test_other_videos_are_background_and_ambiguous_ones_are_told_apart() -> None
 
 
 @given(TRUTH.filter(has_truth), FOUND, REGIONS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_detection_is_of_one_kind(truth, found, regions) -> None:
     for rule in (ACTIVITYNET, RULES["thumos14"]):
         comparison = compared(truth, found, (0.3, 0.5), rule, regions)

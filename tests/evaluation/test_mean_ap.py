@@ -97,7 +97,7 @@ def test_unknown_annotated_label():
 
 
 @given(TRUTH.filter(has_truth), FOUND, st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_order_does_not_matter_without_ties(truth, found, random):
     score = iter(random.sample(range(1000), 100))
     found = {video: [(*row[:3], next(score) / 1000) for row in rows] for video, rows in found.items()}
@@ -109,7 +109,7 @@ def test_order_does_not_matter_without_ties(truth, found, random):
 
 
 @given(TRUTH.filter(has_truth), st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_perfect_detections_give_100(truth, seed):
     random = np.random.default_rng(seed)
     found = {

@@ -37,7 +37,7 @@ def test_on_the_threshold() -> None:
 
 
 @given(TRUTH.filter(has_truth), FOUND)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_same_as_plain_loops(truth, found) -> None:
     thresholds = (0.25, 0.5, 0.8)
     table = recall(compared(truth, found, thresholds), len(CLASSES))

@@ -55,7 +55,7 @@ def test_nothing_to_vote_on():
 
 @pytest.mark.parametrize("kind", voting.WEIGHTS)
 @given(st.integers(0, 10**6), st.integers(1, 30), st.sampled_from([1, 64, 1 << 16]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_boundaries_stay_among_those_of_the_voters(kind, seed, count, elements):
     random = np.random.default_rng(seed)
     start = random.integers(0, 20, count)

@@ -26,6 +26,7 @@ from tadshrink.compress.selection import rank_units
 from tadshrink.data.annotations import Action, VideoRecord
 from tadshrink.data.dataset_config import DatasetConfig
 from tadshrink.data.datasets import Dataset
+from tadshrink.data.grids import GRIDS
 from tadshrink.data.loader import Batch
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.windows import Window
@@ -170,15 +171,18 @@ class Windows:
         # At the usual overlap no length of video gives just these two; here the second is moved back to end with the video.
         self.sampling = sampling.model_copy(update={"overlap": 0.25})
         self.fps, self.cells = metas[0][0]["fps"], sampling.window * 3 // 2
-        self.windows = {(meta["video_name"], meta["window_start_frame"] // sampling.snippet_stride): tuple(
+        self.loaded = {(meta["video_name"], meta["window_start_frame"] // sampling.snippet_stride): tuple(
             torch.from_numpy(arrays[f"{part}{batch}"][sample]) for part in ("inputs", "masks"))
             for batch, items in enumerate(metas) for sample, meta in enumerate(items)}
 
     def timeline(self, video: Video) -> Timeline:
         return Timeline(video.duration, self.fps, self.cells * self.sampling.snippet_stride, self.cells)
 
+    def windows(self, video: Video) -> list[Window]:
+        return GRIDS[self.sampling.mode].windows(self.timeline(video), self.sampling)
+
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
-        return self.windows[video.name, window.first]
+        return self.loaded[video.name, window.first]
 
 
 @pytest.fixture(scope="module")

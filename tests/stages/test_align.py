@@ -8,6 +8,8 @@ import yaml
 
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
+from tadshrink.data.loader import TrainingSet
+from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
@@ -118,7 +120,7 @@ def test_interrupted_with_kept_answers_and_a_head_start_it_gives_the_same_file(t
     reporter = interrupt()
     again(tiny, chain, tmp_path / "whole.pth", reporter, **KEPT)
     assert any(note.startswith("teacher: ") and "the others were known" in note for note in reporter.notes)
-    training = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling))
+    training = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
     with pytest.raises(KeyboardInterrupt):
         again(tiny, chain, tmp_path / "aligned.pth", interrupt("align", training.batches_per_epoch(2) + 1), **KEPT)
     again(tiny, chain, tmp_path / "aligned.pth", **KEPT)
@@ -146,11 +148,11 @@ def test_a_teacher_of_another_architecture_is_refused(tiny, chain, tmp_path: Pat
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tiny, chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_pair", None)
+    monkeypatch.setattr(module, "open_both", None)
     with pytest.raises(UserError, match="not a regular file"):
         again(tiny, chain, tmp_path)
 
 
 def _steps_per_epoch(tiny, chain) -> int:
-    training = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling))
+    training = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
     return training.batches_per_epoch(chain.settings.batch_size)

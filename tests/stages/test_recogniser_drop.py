@@ -135,6 +135,8 @@ def test_a_module_is_fitted_after_a_drop(tiny_clips: TinyClips, tmp_path: Path) 
     assert macs["sfc"] < 4 * macs["1x1"]
 
 
+@pytest.mark.parametrize("checkpoint", [pytest.param(None, marks=pytest.mark.slow), pytest.param("block:0", marks=pytest.mark.slow), "block:1"],
+                         indirect=True)
 def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_clips: TinyClips, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     made = export(checkpoint, onnx=path, settings=OnnxSettings(), seen=Seen(choice(tiny_clips)))

@@ -63,9 +63,9 @@ def test_held_out_and_test_videos_are_never_trained_on(tiny, tmp_path: Path, mon
     seen: set[str] = set()
     frames = FrameStore.frames
 
-    def spy(store: FrameStore, path: Path, indices: object) -> object:
+    def spy(store: FrameStore, path: Path, indices: object, rate: float | None) -> object:
         seen.add(path.stem)
-        return frames(store, path, indices)
+        return frames(store, path, indices, rate)
 
     monkeypatch.setattr(FrameStore, "frames", spy)
     monkeypatch.setattr(module, "evaluate_detector", lambda *rest, **more: (_ for _ in ()).throw(KeyboardInterrupt))
