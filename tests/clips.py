@@ -12,9 +12,9 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.models.config import BackboneConfig
 from tadshrink.recognition.config import ClipConfig, RecogniserConfig, SlowOnlyConfig
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.synthetic import CLASSES, make_synthetic_clips
+from tadshrink.stages.recognisers import RecognitionChoice
 
 ARCHITECTURES = {
     "vit": {"backbone": BackboneConfig(width=16, depth=3, heads=2, table_size=32, chunk_frames=4, drop_path=0.0),

@@ -57,7 +57,7 @@ def base(
 
     The held-out part of the training videos is not trained on. An interrupted training goes on when the command is repeated.
     """
-    from tadshrink.recognition.data import RecognitionChoice
+    from tadshrink.stages.recognisers import RecognitionChoice
     from tadshrink.stages.sfc_base import train_base
 
     chosen = settings_from(ClipTrainSettings, **settings)
@@ -97,7 +97,7 @@ def train(
     An interrupted training goes on when the command is repeated.
     """
     from tadshrink.recognition.config import SfcConfig
-    from tadshrink.recognition.data import RecognitionChoice
+    from tadshrink.stages.recognisers import RecognitionChoice
     from tadshrink.stages.sfc_train import train_module
 
     chosen = settings_from(ModuleTrainSettings, **settings)
@@ -123,7 +123,7 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Accuracy of a recogniser on a split: top-1, top-5, and per class."""
-    from tadshrink.recognition.data import RecognitionChoice
+    from tadshrink.stages.recognisers import RecognitionChoice
     from tadshrink.stages.sfc_eval import evaluate_recogniser
 
     result = evaluate_recogniser(checkpoint, RecognitionChoice(dataset, root, allow_missing), views, split, batch_size, device,

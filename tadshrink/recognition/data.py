@@ -69,27 +69,6 @@ class RecognitionDataset:
         return frozenset(keys[:min(max(1, below), len(keys) - 1)])
 
 
-@dataclass(frozen=True)
-class RecognitionChoice:
-    """A dataset by built-in name, or the path of a YAML, a CSV file or a folder, and the folder it lies in.
-
-    With ``allow_missing``, videos whose files are not here are left out; otherwise they are an error.
-    """
-
-    name: str
-    root: Path | None = None
-    allow_missing: bool = False
-
-    def arguments(self) -> dict[str, Any]:
-        """As recorded in a checkpoint's history."""
-        given = {"dataset": self.name, "root": str(self.root) if self.root else None}
-        return given | {"allow_missing": True} if self.allow_missing else given
-
-    def load(self, reporter: Reporter) -> RecognitionDataset:
-        """:func:`load_recognition`, with the files looked for."""
-        return _with_files(load_recognition(self.name, self.root, reporter), self.allow_missing, reporter)
-
-
 def load_recognition(dataset: str | Path, root: Path | None = None, reporter: Reporter = SILENT) -> RecognitionDataset:
     """Read a recognition dataset's list.
 
@@ -150,7 +129,12 @@ def _check_labels(records: list[TrimmedVideo], classes: tuple[str, ...], where: 
         raise UserError(f"a recognition dataset has two classes or more, and this one {len(classes)}", where=where, fix="Check the labels")
 
 
-def _with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Reporter) -> RecognitionDataset:
+def with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Reporter) -> RecognitionDataset:
+    """The dataset as far as its files are here.
+
+    Raises:
+        UserError: some are not, and that is not allowed, or none is.
+    """
     missing = {record.key for record in dataset.records if not record.path.is_file()}
     if not missing:
         return dataset

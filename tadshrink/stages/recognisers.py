@@ -16,7 +16,7 @@ from tadshrink.errors import UserError
 from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.recognition.accuracy import Accuracy, accuracy
 from tadshrink.recognition.config import ONE_PASS
-from tadshrink.recognition.data import RecognitionDataset
+from tadshrink.recognition.data import RecognitionDataset, load_recognition, with_files
 from tadshrink.recognition.evaluation import predict
 from tadshrink.recognition.opening import open_recogniser as built
 from tadshrink.recognition.opening import read_recogniser
@@ -24,10 +24,20 @@ from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource, Views, parse_views
 from tadshrink.reporting import Reporter
+from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.inputs import PLACEHOLDER
 
 #: Class names that a message shows.
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RecognitionChoice(DatasetChoice):
+    """A dataset of trimmed videos by built-in name, or the path of a YAML, a CSV file or a folder, and the folder it lies in."""
+
+    def load(self, reporter: Reporter) -> RecognitionDataset:  # type: ignore[override]
+        """:func:`~tadshrink.recognition.data.load_recognition`, with the files looked for."""
+        return with_files(load_recognition(self.name, self.root, reporter), self.allow_missing, reporter)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.vit import VideoViT
 from tadshrink.recognition.config import RecogniserConfig
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.presets import preset
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TRAINING
@@ -24,7 +23,7 @@ from tadshrink.recognition.training import LabelledVideos, clip_task, measure_no
 from tadshrink.recognition.views import Views
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import Written, save_stage
-from tadshrink.stages.recognisers import OpenedRecogniser, judge, labels_of
+from tadshrink.stages.recognisers import OpenedRecogniser, RecognitionChoice, judge, labels_of
 from tadshrink.stages.train import load_backbone
 from tadshrink.training.loop import Resume, fit
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.recognition.accuracy import Accuracy
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.records import SPLITS, TESTING, TRAINING
 from tadshrink.reporting import SILENT, Reporter
-from tadshrink.stages.recognisers import fitted, judge, open_model, views_of
+from tadshrink.stages.recognisers import RecognitionChoice, fitted, judge, open_model, views_of
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.files import check_output
 from tadshrink.recognition.config import ONE_PASS, SfcConfig
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.recogniser import with_module
 from tadshrink.recognition.records import TRAINING
 from tadshrink.recognition.settings import ModuleTrainSettings
 from tadshrink.recognition.training import HeadFeatures, LabelledVideos, measure_norms, module_task
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import save_stage
-from tadshrink.stages.recognisers import fitted, judge, labels_of, open_recogniser
+from tadshrink.stages.recognisers import RecognitionChoice, fitted, judge, labels_of, open_recogniser
 from tadshrink.stages.sfc_base import TrainedRecogniser
 from tadshrink.training.loop import Resume, fit
 

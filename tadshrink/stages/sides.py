@@ -22,7 +22,7 @@ from tadshrink.models.body import BODIES, CLIP_BODY
 from tadshrink.models.config import DetectorConfig
 from tadshrink.profiling.windows import example_window
 from tadshrink.recognition.config import RecogniserConfig, is_recogniser
-from tadshrink.recognition.data import RecognitionChoice, RecognitionDataset
+from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.recognition.opening import read_either
 from tadshrink.recognition.recogniser import ActionRecogniser, build_recogniser
 from tadshrink.recognition.records import TrimmedVideo
@@ -31,6 +31,7 @@ from tadshrink.reporting import Reporter
 from tadshrink.stages import recognisers
 from tadshrink.stages.common import DatasetChoice, Opened, fitted
 from tadshrink.stages.inputs import check_files, check_splits, data_state
+from tadshrink.stages.recognisers import RecognitionChoice
 
 
 @dataclass(frozen=True)

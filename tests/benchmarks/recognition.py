@@ -32,7 +32,6 @@ from tadshrink.device import choose_compute
 from tadshrink.files import write_json, write_text
 from tadshrink.profiling.running import Measure
 from tadshrink.recognition.config import ONE_PASS, SfcConfig
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.opening import open_recogniser, read_recogniser
 from tadshrink.recognition.profile import Way, profile_recogniser, time_ways
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
@@ -43,6 +42,7 @@ from tadshrink.stages.align import align
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
+from tadshrink.stages.recognisers import RecognitionChoice
 from tadshrink.stages.select import select
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_eval import evaluate_recogniser

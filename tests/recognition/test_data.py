@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tadshrink.errors import UserError
-from tadshrink.recognition.data import RecognitionChoice, load_recognition
+from tadshrink.recognition.data import load_recognition
+from tadshrink.stages.recognisers import RecognitionChoice
 from tests.notes import Notes
 
 

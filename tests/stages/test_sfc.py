@@ -9,9 +9,9 @@ import torch
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.errors import UserError
 from tadshrink.recognition.config import SfcConfig
-from tadshrink.recognition.data import RecognitionChoice
 from tadshrink.recognition.opening import read_recogniser
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
+from tadshrink.stages.recognisers import RecognitionChoice
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_classify import classify
 from tadshrink.stages.sfc_eval import evaluate_recogniser
