@@ -68,7 +68,7 @@ def train_base(dataset: RecognitionChoice, output: Path, arch: str = "recogniser
     opened = OpenedRecogniser(output, Checkpoint(config.model_dump(mode="json"), {}, list(config.classes)), recogniser, compute, "")
     source = opened.source(reporter, data.config.augment)
     task = clip_task(recogniser, LabelledVideos(records, labels_of(records, config.classes), source), settings)
-    arguments = {**dataset.arguments(), "arch": arch, "clip": config.clip.model_dump(), **start, **settings.model_dump()}
+    arguments = {**dataset.arguments(), "arch": arch, "clip_config": config.clip.model_dump(), **start, **settings.model_dump()}
     resume = Resume(output.with_name(output.name + ".training"),
                     {"command": "sfc base", **arguments, "config": config.model_dump(mode="json"), "data": data.state()})
     curve = fit(task, settings, compute, resume, "train on clips", reporter)
