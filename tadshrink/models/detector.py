@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from tadshrink.models.config import BackboneConfig, DetectorConfig, SamplingConf
 from tadshrink.models.standardise import Standardise
 from tadshrink.models.units import Unit
 from tadshrink.models.vit import Recogniser
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass
@@ -170,12 +173,20 @@ def build_detector(
     Raises:
         UserError: a weight is missing, left over or of another shape.
     """
-    detector = Detector(config, dropped)
-    if problems := weight_problems(detector.state_dict(), state):
+    return load_exactly(Detector(config, dropped), state, where)
+
+
+def load_exactly(model: Model, state: Mapping[str, Tensor], where: object) -> Model:
+    """A model with exactly these weights, in eval mode.
+
+    Raises:
+        UserError: a weight is missing, left over or of another shape.
+    """
+    if problems := weight_problems(model.state_dict(), state):
         fix = "Give the architecture and the dropped blocks that these weights were made with"
         raise UserError(f"weights do not fit the architecture: {problems}", where=where, fix=fix)
-    detector.load_state_dict(dict(state))
-    return detector.eval()
+    model.load_state_dict(dict(state))
+    return model.eval()
 
 
 def weight_problems(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

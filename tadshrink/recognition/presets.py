@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tadshrink.errors import UserError
+from tadshrink.errors import check_known
 from tadshrink.models.config import BackboneConfig
 from tadshrink.models.presets import PRESETS as DETECTORS
 from tadshrink.recognition.config import ClipConfig, RecogniserConfig, SlowOnlyConfig
@@ -27,6 +27,5 @@ def preset(name: str, classes: Iterable[str]) -> RecogniserConfig:
     Raises:
         UserError: there is no such architecture.
     """
-    if name not in PRESETS:
-        raise UserError(f"unknown architecture {name!r}", fix=f"Choose one of {', '.join(PRESETS)}")
+    check_known("architecture", name, PRESETS)
     return RecogniserConfig(name=name, classes=tuple(classes), **PRESETS[name])

@@ -17,7 +17,7 @@ from tadshrink.profiling.running import AS_USUAL, Measure, computing
 from tadshrink.recognition.config import ONE_PASS, RecogniserConfig
 from tadshrink.recognition.macs import RecogniserMacs, pass_macs, view_macs
 from tadshrink.recognition.recogniser import ActionRecogniser
-from tadshrink.recognition.views import Views, parse_views
+from tadshrink.recognition.views import Views, noise, parse_views
 from tadshrink.reporting import SILENT, Reporter
 
 #: Dense testing first: the others are compared with it.
@@ -119,9 +119,9 @@ def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure
 
 def _run(recogniser: ActionRecogniser, name: str, compute: Compute) -> tuple[Callable[[], object], int, tuple[int, ...]]:
     """A call on one video, bytes of its weights and inputs, and the shape of the inputs."""
-    clip, together = recogniser.config.clip, name == ONE_PASS
+    together = name == ONE_PASS
     count = recogniser.config.sfc.clips if together else _views(name)
-    inputs = torch.randint(256, (1, count, 3, clip.frames, clip.size, clip.size), dtype=torch.uint8).to(compute.device)
+    inputs = noise(recogniser.config.clip, count).to(compute.device)
 
     def run() -> object:
         with torch.inference_mode(), compute.autocast():

@@ -12,7 +12,7 @@ from tadshrink.errors import UserError
 from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.body import CLIP_BODY
 from tadshrink.models.config import BackboneConfig
-from tadshrink.models.detector import weight_problems
+from tadshrink.models.detector import load_exactly
 from tadshrink.models.units import Unit, gone
 from tadshrink.recognition.config import STAGES, RecogniserConfig, SfcConfig, check_sizes, split_place
 from tadshrink.recognition.sfc_module import SfcModule
@@ -212,12 +212,7 @@ def build_recogniser(config: RecogniserConfig, state: Mapping[str, Tensor], drop
     Raises:
         UserError: a weight is missing, left over or of another shape.
     """
-    recogniser = ActionRecogniser(config, dropped)
-    if problems := weight_problems(recogniser.state_dict(), state):
-        fix = "Give the architecture and the dropped blocks that these weights were made with"
-        raise UserError(f"weights do not fit the architecture: {problems}", where=where, fix=fix)
-    recogniser.load_state_dict(dict(state))
-    return recogniser.eval()
+    return load_exactly(ActionRecogniser(config, dropped), state, where)
 
 
 def with_module(recogniser: ActionRecogniser, sfc: SfcConfig) -> ActionRecogniser:

@@ -146,9 +146,10 @@ class ClipSource:
         return store.frames(record.path, needed)[torch.from_numpy(places.reshape(numbers.shape))]
 
 
-def load_views(record: TrimmedVideo, clip: ClipConfig, clips: int, crops: int) -> Tensor:
-    """:meth:`ClipSource.views` of a single video."""
-    return ClipSource(clip, max_bytes=0).views(record, Views(clips, crops))
+def noise(clip: ClipConfig, count: int) -> Tensor:
+    """So many clips of one video that shows nothing, always the same: uint8 ``[1, count, 3, F, S, S]``."""
+    shape = (1, count, 3, clip.frames, clip.size, clip.size)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def _random_square(pictures: Tensor, size: int, rng: np.random.Generator) -> Tensor:

@@ -70,10 +70,14 @@ def open_detector(file: Path | ModelFile, device: str | None, reporter: Reporter
     """
     path = path_of(file)
     checkpoint = read_model(file, reporter)
-    detector = build_model(checkpoint, where=path)
-    compute = choose_compute(device, detector.config.compute_width)
+    return placed(path, checkpoint, build_model(checkpoint, where=path), device, reporter)
+
+
+def placed(path: Path, checkpoint: Checkpoint, model: Any, device: str | None, reporter: Reporter) -> Opened:
+    """The model of a checkpoint, a detector or a recogniser, on the device that is chosen; which one, and why, is told."""
+    compute = choose_compute(device, model.config.compute_width)
     reporter.note(compute.reason)
-    return Opened(path, checkpoint, detector.to(compute.device), compute, checkpoint.checksum)
+    return Opened(path, checkpoint, model.to(compute.device), compute, checkpoint.checksum)
 
 
 def open_pair(file: Path | ModelFile, choice: DatasetChoice, device: str | None, reporter: Reporter,

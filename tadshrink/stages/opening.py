@@ -33,14 +33,19 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter, c
         return _compiled(opened, reporter) if compiled else opened
     if compiled:
         raise UserError("an ONNX file is run by ONNX Runtime, and not compiled by torch", where=path, fix="Leave --compile out")
-    if isinstance(file, ModelFile) and (settings := file.settings.given()):
-        raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=path, fix="Leave it out")
+    check_as_is(file)
     from tadshrink.onnx_export.runtime import OnnxDetector
 
     model = OnnxDetector.open(path, device and device.partition(":")[0], reporter)
     checkpoint = Checkpoint(model.config.model_dump(mode="json"), {}, list(model.config.classes), list(model.dropped))
     compute = Compute(torch.device("cpu"), torch.float32, f"ONNX Runtime ({model.provider})")
     return Opened(path, checkpoint, cast(Detector, model), compute, model.checksum)
+
+
+def check_as_is(file: Path | ModelFile) -> None:
+    """Raise a :class:`UserError` if settings are given for an ONNX file."""
+    if isinstance(file, ModelFile) and (settings := file.settings.given()):
+        raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=file, fix="Leave it out")
 
 
 def _compiled(opened: Opened, reporter: Reporter) -> Opened:

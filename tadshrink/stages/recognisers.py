@@ -11,7 +11,7 @@ import torch
 
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, path_of
-from tadshrink.device import Compute, choose_compute
+from tadshrink.device import Compute
 from tadshrink.errors import UserError
 from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.recognition.accuracy import Accuracy, accuracy
@@ -24,8 +24,9 @@ from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource, Views, parse_views
 from tadshrink.reporting import Reporter
-from tadshrink.stages.common import DatasetChoice
+from tadshrink.stages.common import DatasetChoice, placed
 from tadshrink.stages.inputs import PLACEHOLDER
+from tadshrink.stages.opening import check_as_is
 
 #: Class names that a message shows.
 SHOWN = 5
@@ -63,10 +64,8 @@ def open_recogniser(file: Path | ModelFile, device: str | None, reporter: Report
     """
     path = path_of(file)
     checkpoint = read_recogniser(file, reporter)
-    recogniser = built(checkpoint, path)
-    compute = choose_compute(device, recogniser.config.compute_width)
-    reporter.note(compute.reason)
-    return OpenedRecogniser(path, checkpoint, recogniser.to(compute.device), compute, checkpoint.checksum)
+    opened = placed(path, checkpoint, built(checkpoint, path), device, reporter)
+    return OpenedRecogniser(path, checkpoint, opened.detector, opened.compute, opened.checksum)
 
 
 def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -> OpenedRecogniser:
@@ -78,8 +77,7 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -
     path = path_of(file)
     if not is_onnx(path):
         return open_recogniser(file, device, reporter)
-    if isinstance(file, ModelFile) and (settings := file.settings.given()):
-        raise UserError(f"{', '.join(settings)}: an ONNX file is read as it is", where=path, fix="Leave it out")
+    check_as_is(file)
     from tadshrink.recognition.onnx_file import OnnxRecogniser
 
     model = OnnxRecogniser.open(path, device and device.partition(":")[0], reporter)

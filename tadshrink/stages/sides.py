@@ -17,7 +17,6 @@ from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet
 from tadshrink.data.sources import Source, file_source, open_source
 from tadshrink.data.timeline import Video
-from tadshrink.device import choose_compute
 from tadshrink.models.body import BODIES, CLIP_BODY
 from tadshrink.models.config import DetectorConfig
 from tadshrink.profiling.windows import example_window
@@ -26,10 +25,11 @@ from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.recognition.opening import read_either
 from tadshrink.recognition.recogniser import ActionRecogniser, build_recogniser
 from tadshrink.recognition.records import TrimmedVideo
+from tadshrink.recognition.views import noise
 from tadshrink.recognition.windows import ClipTrainingSet, ClipWindows
 from tadshrink.reporting import Reporter
 from tadshrink.stages import recognisers
-from tadshrink.stages.common import DatasetChoice, Opened, fitted
+from tadshrink.stages.common import DatasetChoice, Opened, fitted, placed
 from tadshrink.stages.inputs import check_files, check_splits, data_state
 from tadshrink.stages.recognisers import RecognitionChoice
 
@@ -89,10 +89,8 @@ def _check_recognition(data: RecognitionDataset, splits: Sequence[str], annotate
 
 
 def _noise(config: RecogniserConfig) -> tuple[Tensor, Tensor]:
-    clip, count = config.clip, config.sfc.clips if config.sfc else 1
-    shape = (1, count, 3, clip.frames, clip.size, clip.size)
-    frames = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return frames, torch.ones(1, count, dtype=torch.bool)
+    count = config.sfc.clips if config.sfc else 1
+    return noise(config.clip, count), torch.ones(1, count, dtype=torch.bool)
 
 
 DETECTION = Side(
@@ -136,10 +134,7 @@ def open_either(file: Path | ModelFile, device: str | None, reporter: Reporter) 
     """
     path = path_of(file)
     checkpoint = read_either(file, reporter)
-    model = side_of(checkpoint).build(checkpoint, path)
-    compute = choose_compute(device, model.config.compute_width)
-    reporter.note(compute.reason)
-    return Opened(path, checkpoint, model.to(compute.device), compute, checkpoint.checksum)
+    return placed(path, checkpoint, side_of(checkpoint).build(checkpoint, path), device, reporter)
 
 
 def open_both(file: Path | ModelFile, choice: DatasetChoice, device: str | None, reporter: Reporter) -> tuple[Opened, Any]:

@@ -16,7 +16,6 @@ from tadshrink.recognition.views import (
     clip_starts,
     crop_corners,
     frame_numbers,
-    load_views,
     parse_views,
     random_starts,
 )
@@ -136,3 +135,7 @@ def test_views_are_read_and_written() -> None:
 def test_other_views_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="are unknown"):
         parse_views(text)
+
+
+def load_views(record: TrimmedVideo, clip: ClipConfig, clips: int, crops: int) -> torch.Tensor:
+    return ClipSource(clip, max_bytes=0).views(record, Views(clips, crops))
