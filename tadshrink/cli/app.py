@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tadshrink import __version__
-from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, run, select, sfc, train
+from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, prune, run, select, sfc, train
 from tadshrink.cli.console import fail
 from tadshrink.cli.loading import reads_checkpoint
 from tadshrink.distributed import stop
@@ -25,7 +25,7 @@ app = typer.Typer(
     epilog="First steps: tadshrink run --dataset synthetic --target 25%",
 )
 
-for module in (run, train, evaluate, profile, select, drop, align, merge, detect, export):
+for module in (run, train, evaluate, profile, select, drop, prune, align, merge, detect, export):
     command = module.command if module is train else reads_checkpoint(module.command)
     app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(command)
 app.add_typer(data.app, name="data")

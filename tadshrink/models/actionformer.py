@@ -37,7 +37,7 @@ class Projection(nn.Module):
         self.config, self.window = config, window
         sizes = [inputs] + [config.width] * config.embed_layers
         self.embed = nn.ModuleList(ConvBlock(size, config) for size in sizes[:-1])
-        self.stem = DroppableBlocks(TransformerBlock(config, 1) for _ in range(config.stem_layers))
+        self.stem = DroppableBlocks(TransformerBlock(config, 1, index) for index in range(config.stem_layers))
         self.branch = nn.ModuleList(TransformerBlock(config, 2) for _ in range(config.levels - 1))
         if config.absolute_position:
             table = sinusoid_table(window, config.width) / math.sqrt(config.width)

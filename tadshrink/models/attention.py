@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tadshrink.models.blocks import HalvedBlock
+from tadshrink.models.blocks import Cut, HalvedBlock
 from tadshrink.models.config import HeadConfig
 from tadshrink.models.convolution import DepthwiseConv, PointwiseConv
 from tadshrink.models.vit import stochastic_depth
@@ -20,15 +20,17 @@ RUN = 32
 class MaskedAttention(nn.Module):
     """Multi-head attention over time, global or within a band, after a depthwise convolution of q, k and v."""
 
-    def __init__(self, config: HeadConfig, stride: int) -> None:
+    def __init__(self, config: HeadConfig, stride: int, heads: int | None = None) -> None:
+        """``heads``: how many of the configured ones there are; by default all."""
         super().__init__()
-        width = config.width
-        self.heads, self.window = config.heads, config.attention_window
+        heads = config.heads if heads is None else heads
+        width, inner = config.width, config.width // config.heads * heads
+        self.heads, self.window = heads, config.attention_window
         for name in ("query", "key", "value"):
             self.add_module(f"{name}_conv", DepthwiseConv(width, stride))
             self.add_module(f"{name}_norm", nn.LayerNorm(width, eps=1e-5))
-            self.add_module(name, PointwiseConv(width, width))
-        self.proj = PointwiseConv(width, width)
+            self.add_module(name, PointwiseConv(width, inner))
+        self.proj = PointwiseConv(inner, width)
         if config.relative_position:
             self.rel_pe = nn.Parameter(torch.empty(1, 1, self.heads, self.window))
             nn.init.trunc_normal_(self.rel_pe, std=(2.0 / width) ** 0.5)
@@ -100,12 +102,19 @@ class TransformerBlock(HalvedBlock):
 
     parts: ClassVar = {"attention": ("ln1", "attn", "drop_path_attn"), "mlp": ("ln2", "mlp", "drop_path_mlp")}
 
-    def __init__(self, config: HeadConfig, stride: int) -> None:
+    cuts: ClassVar = {
+        "attention": (*(Cut(f"attn.{name}.{kind}") for name in ("query", "key", "value") for kind in ("weight", "bias")),
+                      Cut("attn.proj.weight", axis=1)),
+        "mlp": (Cut("mlp.0.weight"), Cut("mlp.0.bias"), Cut("mlp.3.weight", axis=1)),
+    }
+
+    def __init__(self, config: HeadConfig, stride: int, index: int | None = None) -> None:
+        """``index``: its number in the stem; ``None`` outside of it."""
         super().__init__()
-        width, hidden = config.width, config.width * config.mlp_ratio
+        width, (heads, hidden) = config.width, config.sizes(index)
         self.stride = stride
         self.ln1 = nn.LayerNorm(width, eps=1e-5)
-        self.attn = MaskedAttention(config, stride)
+        self.attn = MaskedAttention(config, stride, heads)
         self.ln2 = nn.LayerNorm(width, eps=1e-5)
         # The placeholder keeps the second layer at index 3, its name in checkpoints.
         self.mlp = nn.Sequential(PointwiseConv(width, hidden), nn.GELU(), nn.Identity(), PointwiseConv(hidden, width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,11 +13,28 @@ from torch.utils.checkpoint import checkpoint
 from tadshrink.models.units import HALVES, Left, Unit, split_unit, without
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A weight of a block along one axis of which its heads, or hidden units, lie one after the other.
+
+    Attributes:
+        name: within the block.
+        axis: 0 where they come out, 1 where they go in.
+        repeats: how often all of them lie there: queries, keys and values in one matrix.
+    """
+
+    name: str
+    axis: int = 0
+    repeats: int = 1
+
+
 class HalvedBlock(nn.Module):
     """A block of two residual branches, attention and then MLP, each of which can be dropped on its own."""
 
     #: The modules that make up each half; the first of them is never an ``nn.Identity`` while the half is there.
     parts: ClassVar[dict[str, tuple[str, ...]]]
+    #: The weights of which heads (half "attention") and hidden units (half "mlp") can be cut away; the last one of each is the way out.
+    cuts: ClassVar[dict[str, tuple[Cut, ...]]]
     #: Whether what the MLP widens the tokens to is computed again in the backward pass, instead of being kept for it.
     thrifty = False
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from tadshrink.models.attention import TransformerBlock
 from tadshrink.models.blocks import DroppableBlocks, HalvedBlock
-from tadshrink.models.config import BackboneConfig, FeatureConfig
+from tadshrink.models.config import BackboneConfig, FeatureConfig, Kept
 from tadshrink.models.units import Left, Unit, split_unit, without
 from tadshrink.models.vit import Block
 
 if TYPE_CHECKING:
     from tadshrink.models.detector import Detector
 
+Config = TypeVar("Config", bound=BaseModel)
 #: Bytes of a CPU's cache that the widest activations of a group of chunks may fill. Two to four chunks of VideoMAE-S were best.
 CACHE = 16 << 20
 
@@ -33,6 +35,7 @@ class Body(Protocol):
         entry: how the names of what is before the blocks begin.
         layers: ends of the names of a block's matrices, by what they are called in settings.
         idle: how the names of weights begin that are in every checkpoint, but never applied.
+        part: the part of a configuration that says what was pruned of the blocks.
     """
 
     prefix: str
@@ -40,6 +43,7 @@ class Body(Protocol):
     entry: str
     layers: dict[str, tuple[str, ...]]
     idle: tuple[str, ...]
+    part: str
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         """The blocks."""
@@ -68,6 +72,7 @@ class VideoBody:
     entry = "backbone.model.backbone.patch_embed."
     layers: ClassVar = _VIT_LAYERS
     idle = ("backbone.model.backbone.fc_norm.",)
+    part = "backbone"
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.backbone.vit.blocks
@@ -102,6 +107,7 @@ class FeatureBody:
     entry = "projection.embed."
     layers: ClassVar = {"qkv": ("query", "key", "value"), "proj": ("proj",), "fc1": ("mlp.0",), "fc2": ("mlp.3",)}
     idle = ()
+    part = "head"
 
     def blocks(self, detector: Detector) -> DroppableBlocks:
         return detector.projection.stem
@@ -144,6 +150,7 @@ class ClipBody:
     entry = "backbone.patch_embed."
     layers: ClassVar = _VIT_LAYERS
     idle = ()
+    part = "backbone"
 
     def context(self, recogniser: object, masks: Tensor) -> int:
         """How many videos there are."""
@@ -152,3 +159,9 @@ class ClipBody:
 
 CLIP_BODY = ClipBody()
 BODIES: dict[type[BackboneConfig | FeatureConfig], Body] = {BackboneConfig: VideoBody(), FeatureConfig: FeatureBody()}
+
+
+def narrowed(body: Body, config: Config, kept: Kept) -> Config:
+    """The configuration of a model with so many heads and hidden units left of each block; ``()`` is all of them."""
+    part = getattr(config, body.part)
+    return config.model_copy(update={body.part: part.model_copy(update={"kept": kept})})

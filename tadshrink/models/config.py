@@ -14,6 +14,10 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: What channel pruning left of each block, by its original index: attention heads and hidden units; empty where nothing was pruned.
+Kept = tuple[tuple[int, int], ...]
+
+
 class BackboneConfig(_Config):
     """VideoMAE ViT run on short chunks of a clip (tubelets of 2 frames, square patches)."""
 
@@ -33,6 +37,11 @@ class BackboneConfig(_Config):
     #: Original indices of the blocks that end in a temporal adapter (AdaTAD), and the adapters' inner width.
     adapters: tuple[int, ...] = ()
     adapter_width: int = 0
+    kept: Kept = ()
+
+    def sizes(self, index: int) -> tuple[int, int]:
+        """Heads and hidden units of a block, by its original index."""
+        return self.kept[index] if self.kept else (self.heads, round(self.width * self.mlp_ratio))
 
 
 class FeatureConfig(_Config):
@@ -72,6 +81,12 @@ class HeadConfig(_Config):
     regression_weight: float = 1.0
     #: Number of positive points that the running normaliser of the losses starts from.
     loss_normalizer: float = 100.0
+    #: Of the blocks of the stem.
+    kept: Kept = ()
+
+    def sizes(self, index: int | None = None) -> tuple[int, int]:
+        """Heads and hidden units of a block of the stem, by its original index, or of any other block (``None``)."""
+        return self.kept[index] if self.kept and index is not None else (self.heads, self.width * self.mlp_ratio)
 
 
 class SamplingConfig(_Config):

@@ -13,7 +13,7 @@ from tadshrink.errors import UserError
 from tadshrink.models.actionformer import NECKS, Head, Projection, initialise, initialise_prior
 from tadshrink.models.blocks import DroppableBlocks
 from tadshrink.models.body import BODIES
-from tadshrink.models.config import BackboneConfig, DetectorConfig, SamplingConfig
+from tadshrink.models.config import BackboneConfig, DetectorConfig, Kept, SamplingConfig
 from tadshrink.models.standardise import Standardise
 from tadshrink.models.units import Unit
 from tadshrink.models.vit import Recogniser
@@ -143,6 +143,9 @@ def check_sizes(config: DetectorConfig) -> None:
         f"head.regression_ranges must have {head.levels} entries": len(head.regression_ranges) == head.levels,
         "head.attention_window must be odd": head.attention_window % 2 == 1,
         "head.relative_position needs an attention window": head.attention_window > 1 or not head.relative_position,
+        "head.kept must be empty, or have heads and hidden units of every block of the stem": _sound(head.kept, head.stem_layers, head.heads),
+        # Each head has numbers of its own, and nothing says which of them stay.
+        "head.kept and head.relative_position exclude each other": not (head.kept and head.relative_position),
     }
     if isinstance(config.backbone, BackboneConfig):
         rules |= _backbone_rules(config.backbone, sampling)
@@ -150,11 +153,23 @@ def check_sizes(config: DetectorConfig) -> None:
         raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}")
 
 
-def _backbone_rules(vit: BackboneConfig, sampling: SamplingConfig) -> dict[str, bool]:
+def _sound(kept: Kept, blocks: int, heads: int) -> bool:
+    """Whether what pruning left can be: at least one of each, and no more heads than there were."""
+    return not kept or (len(kept) == blocks and all(0 < there <= heads and hidden > 0 for there, hidden in kept))
+
+
+def backbone_rules(vit: BackboneConfig) -> dict[str, bool]:
+    """What must hold of a ViT, whatever it is part of."""
     return {
         "backbone.width must be a multiple of backbone.heads": vit.width % vit.heads == 0,
         "backbone.table_size must be a multiple of patch_size": vit.table_size % vit.patch_size == 0,
         "backbone.chunk_frames must be a multiple of tubelet": vit.chunk_frames % vit.tubelet == 0,
+        "backbone.kept must be empty, or have heads and hidden units of every block": _sound(vit.kept, vit.depth, vit.heads),
+    }
+
+
+def _backbone_rules(vit: BackboneConfig, sampling: SamplingConfig) -> dict[str, bool]:
+    return backbone_rules(vit) | {
         "sampling.frame_size must be a multiple of backbone.patch_size": sampling.frame_size % vit.patch_size == 0,
         "window * frames_per_cell must be a multiple of chunk_frames": sampling.frames % vit.chunk_frames == 0,
         "backbone.adapter_width must be positive where there are adapters": vit.adapter_width > 0 or not vit.adapters,

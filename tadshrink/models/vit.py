@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tadshrink.models.adapter import TemporalAdapter
-from tadshrink.models.blocks import DroppableBlocks, HalvedBlock
+from tadshrink.models.blocks import Cut, DroppableBlocks, HalvedBlock
 from tadshrink.models.config import BackboneConfig
 
 #: Per channel (R, G, B) mean and standard deviation of the pixels, on the scale 0..255.
@@ -72,13 +72,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Self-attention over the tokens of one chunk; the key has no bias ("VideoMAE")."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        """``inner``: width of all heads together, less than that of the tokens where heads were pruned."""
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(width))
-        self.v_bias = nn.Parameter(torch.zeros(width))
-        self.proj = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * inner, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(inner))
+        self.v_bias = nn.Parameter(torch.zeros(inner))
+        self.proj = nn.Linear(inner, width)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Queries, keys and values together, [n, N, 3D]; works with a wrapped ``qkv`` (LoRA) too."""
@@ -109,14 +110,19 @@ class Block(HalvedBlock):
     """
 
     parts: ClassVar = {"attention": ("norm1", "attn"), "mlp": ("norm2", "mlp")}
+    cuts: ClassVar = {
+        "attention": (Cut("attn.qkv.weight", repeats=3), Cut("attn.q_bias"), Cut("attn.v_bias"), Cut("attn.proj.weight", axis=1)),
+        "mlp": (Cut("mlp.layers.0.0.weight"), Cut("mlp.layers.0.0.bias"), Cut("mlp.layers.1.weight", axis=1)),
+    }
 
     def __init__(self, config: BackboneConfig, index: int) -> None:
         super().__init__()
         self.drop_path = config.drop_path * index / max(config.depth - 1, 1)
         self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
-        self.attn = Attention(config.width, config.heads)
+        heads, hidden = config.sizes(index)
+        self.attn = Attention(config.width, heads, config.width // config.heads * heads)
         self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
-        self.mlp = FeedForward(config.width, round(config.width * config.mlp_ratio))
+        self.mlp = FeedForward(config.width, hidden)
         if index in config.adapters:
             self.adapter = TemporalAdapter(config.width, config.adapter_width, config.chunk_frames // config.tubelet)
 

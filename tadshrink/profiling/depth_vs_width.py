@@ -8,14 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from tadshrink.errors import UserError
+from tadshrink.models.body import narrowed
 from tadshrink.models.detector import Detector
-from tadshrink.models.units import Unit
+from tadshrink.models.units import HALVES, Unit, gone
+from tadshrink.models.vit import Block
 from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn
 from tadshrink.profiling.macs import MacsReport, closest_drop_count, detector_macs, parameters
-from tadshrink.profiling.narrow import check_whole, narrow
 from tadshrink.profiling.running import Measure, computing, ready
-from tadshrink.profiling.subject import Subject
+from tadshrink.profiling.subject import Subject, sketched
 from tadshrink.reporting import SILENT, Reporter
 
 #: Savings to compare at where none are given: fractions of the MACs of the whole detector.
@@ -94,7 +97,7 @@ def depth_vs_width(subject: Subject, measure: Measure, savings: Sequence[float] 
 
 
 def _variants(detector: Detector, savings: Sequence[float]) -> list[_Made]:
-    check_whole(detector)
+    _check_whole(detector)
     report = detector_macs(detector)
     result = [_Made("full", 0.0, {}, detector, report.total)]
     for saving in savings:
@@ -103,15 +106,32 @@ def _variants(detector: Detector, savings: Sequence[float]) -> list[_Made]:
         dropped: list[Unit] = report.block_indices[len(report.block_indices) - closest_drop_count(report, saving).count:]
         if not dropped:
             raise UserError(f"{saving:.1%} of the MACs is less than half a block", fix="Choose a larger saving")
-        shallow, thin = copy.deepcopy(detector), copy.deepcopy(detector)
+        shallow = copy.deepcopy(detector)
         for index in dropped:
             shallow.blocks.drop(index)
         fewer = detector_macs(shallow).total
         heads, hidden = widths(detector, report, report.total - fewer)
-        narrow(thin, heads, hidden)
+        thin = _narrow(detector, heads, hidden)
         result += [_Made("depth", saving, {"dropped": dropped}, shallow, fewer),
                    _Made("width", saving, {"heads": heads, "hidden": hidden}, thin, detector_macs(thin).total)]
     return result
+
+
+def _narrow(detector: Detector, heads: Sequence[int], hidden: Sequence[int]) -> Detector:
+    """One with so many heads and hidden units in the blocks that are left; its weights are random."""
+    config, left = detector.config, dict(zip(detector.blocks.indices, zip(heads, hidden, strict=True), strict=True))
+    kept = tuple(left.get(index, config.backbone.sizes(index)) for index in range(config.block_count))
+    return sketched(narrowed(detector.body, config, kept), dropped=gone(config.block_count, detector.blocks.left))
+
+
+def _check_whole(detector: Detector) -> None:
+    """Raise a :class:`UserError` unless the blocks are those of a video backbone, with both halves and plain layers."""
+    blocks = [detector.blocks[index] for index in detector.blocks.indices]
+    if not all(isinstance(block, Block) for block in blocks):
+        raise UserError("only the blocks of a video backbone can be made narrower", fix="Choose a detector on videos")
+    if any(block.halves != HALVES or type(layer) is not nn.Linear for block in blocks
+           for layer in (getattr(block.attn, "qkv", None), getattr(block.attn, "proj", None))):
+        raise UserError("blocks without one half or with LoRA cannot be made narrower", fix="Choose whole blocks, and merge LoRA first")
 
 
 def widths(detector: Detector, report: MacsReport, removed: int) -> tuple[list[int], list[int]]:

@@ -82,11 +82,11 @@ class Subject:
         return detector, summary(replace(checkpoint, dropped=merged([*checkpoint.dropped, *self.drop])), self.source)
 
 
-def sketched(config: DetectorConfig, empty: bool = False) -> Detector:
+def sketched(config: DetectorConfig, empty: bool = False, dropped: Sequence[Unit] = ()) -> Detector:
     """Random weights, always the same; or none at all. In eval mode."""
     with torch.random.fork_rng(devices=[]), torch.device("meta") if empty else nullcontext():
         torch.manual_seed(0)
-        return Detector(config).eval()
+        return Detector(config, dropped).eval()
 
 
 def leave_out(detector: Detector, units: Sequence[Unit], where: object) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tadshrink.errors import UserError
 from tadshrink.models.config import BackboneConfig
+from tadshrink.models.detector import backbone_rules
 from tadshrink.models.vit import PIXEL_MEAN, PIXEL_STD
 from tadshrink.settings import problems_in
 
@@ -146,10 +147,7 @@ def _vit_rules(vit: BackboneConfig, clip: ClipConfig) -> dict[str, bool]:
     positive = {f"backbone.{name} must be positive": getattr(vit, name) > 0 for name in ("width", "depth", "heads", "patch_size", "tubelet")}
     if not all(positive.values()):
         return positive
-    return {
-        "backbone.width must be a multiple of backbone.heads": vit.width % vit.heads == 0,
-        "backbone.table_size must be a multiple of patch_size": vit.table_size % vit.patch_size == 0,
-        "backbone.chunk_frames must be a multiple of tubelet": vit.chunk_frames % vit.tubelet == 0,
+    return backbone_rules(vit) | {
         f"clip.frames must be backbone.chunk_frames ({vit.chunk_frames})": clip.frames == vit.chunk_frames,
         "clip.size must be a multiple of backbone.patch_size": clip.size % vit.patch_size == 0,
         "a recogniser's backbone has no adapters": not vit.adapters,

@@ -20,6 +20,7 @@ from tadshrink.device import Compute, with_dtype
 from tadshrink.distributed import only_first, start, world
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
+from tadshrink.models.body import narrowed
 from tadshrink.models.detector import Detector
 from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.reporting import SILENT, Reporter
@@ -133,6 +134,7 @@ def _check_pair(student: Opened, teacher: Opened) -> None:
     if missing:
         raise UserError(f"the teacher lacks block {', '.join(map(str, dict.fromkeys(missing)))} of the student", where=teacher.path,
                         fix="Give the uncompressed model as --teacher")
-    if ours.config != theirs.config:
+    # Channel pruning leaves the tokens as they are.
+    if narrowed(ours.body, ours.config, ()) != narrowed(theirs.body, theirs.config, ()):
         raise UserError("the teacher's architecture or classes differ from the student's", where=teacher.path,
                         fix="Give the model that the student was made from")

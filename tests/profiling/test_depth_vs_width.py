@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tadshrink.errors import UserError
+from tadshrink.models.body import narrowed
 from tadshrink.profiling.depth_vs_width import TOGETHER, depth_vs_width, widths
 from tadshrink.profiling.macs import count_macs, parameters
-from tadshrink.profiling.narrow import narrow
 from tadshrink.profiling.running import Measure
 from tadshrink.profiling.subject import Sketch, Subject, sketched
 from tadshrink.profiling.windows import blank_window
@@ -56,11 +56,11 @@ def test_the_released_sizes_come_out_equal_within_one_unit(arch: str, blocks: in
     assert max(heads) - min(heads) <= 1
     assert max(hidden) - min(hidden) <= TOGETHER
     before = parameters(detector)
-    narrow(detector, heads, hidden)
-    removed = report.total - count_macs(detector, *blank_window(config)).total
+    narrow = sketched(narrowed(detector.body, config, tuple(zip(heads, hidden, strict=True))), empty=True)
+    removed = report.total - count_macs(narrow, *blank_window(config)).total
     unit = TOGETHER * report.per_half["mlp"][0] // (4 * config.backbone.width)
     assert abs(removed - blocks * report.per_block[0]) <= unit
-    assert parameters(detector) < before
+    assert parameters(narrow) < before
 
 
 @pytest.mark.parametrize(("saving", "message"), [

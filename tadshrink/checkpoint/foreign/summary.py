@@ -9,8 +9,8 @@ from tadshrink.checkpoint.foreign.lora import effective_ranks
 from tadshrink.checkpoint.foreign.presets import VIDEOMAE_SIZES
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.wording import counted
-from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig
-from tadshrink.models.units import Unit, left_of, order
+from tadshrink.models.config import BackboneConfig, DetectorConfig, HeadConfig, Kept
+from tadshrink.models.units import Left, Unit, left_of, order
 
 IMPORT = "import"
 
@@ -63,11 +63,21 @@ def _backbone(backbone: BackboneConfig, checkpoint: Checkpoint) -> str:
     if checkpoint.lora:
         has.append(f"LoRA rank {' and '.join(map(str, effective_ranks(checkpoint.lora)))}")
     text = f"VideoMAE {size} ({backbone.width} wide, {counted(backbone.depth, 'block')}, {counted(backbone.heads, 'head')})"
-    return ", ".join([text + (f" with {' and '.join(has)}" if has else ""), *_dropped(checkpoint.dropped, "block")])
+    extra = [*_pruned(backbone.kept, kept), *_dropped(checkpoint.dropped, "block")]
+    return ", ".join([text + (f" with {' and '.join(has)}" if has else ""), *extra])
 
 
 def _stem(config: DetectorConfig, checkpoint: Checkpoint) -> str:
-    return ", ".join([counted(config.head.stem_layers, "stem block"), *_dropped(checkpoint.dropped, "stem block")])
+    pruned = _pruned(config.head.kept, left_of(config.head.stem_layers, checkpoint.dropped))
+    return ", ".join([counted(config.head.stem_layers, "stem block"), *pruned, *_dropped(checkpoint.dropped, "stem block")])
+
+
+def _pruned(kept: Kept, left: Left) -> list[str]:
+    """What channel pruning left of the blocks that there are."""
+    if not kept:
+        return []
+    heads, hidden = ("-".join(map(str, sorted({min(values), max(values)}))) for values in zip(*(kept[index] for index in left), strict=True))
+    return [f"pruned to {heads} heads and {hidden} hidden units"]
 
 
 def _dropped(dropped: list[Unit], noun: str) -> list[str]:

@@ -80,6 +80,7 @@ def _limits(checkpoint: Checkpoint, config: DetectorConfig, layout: ReferenceLay
         "it has no LoRA (merge first, with: tadshrink merge)": not checkpoint.lora or layout == "fork",
         "it has no dropped blocks": not (checkpoint.dropped and video) or layout == "fork",
         f"it has no half blocks ({', '.join(halves)})": not halves,
+        "all its blocks are of one width": not (config.head.kept or (isinstance(config.backbone, BackboneConfig) and config.backbone.kept)),
         "its neck has other weights": original or config.head.neck == "identity",
         "it does not bring features to one scale": video or not config.backbone.normalise,
         "it has no relative positions": original or not config.head.relative_position,

@@ -1,0 +1,169 @@
+"""Structured channel pruning of blocks: whole attention heads and hidden units of MLPs, really taken out of the tensors.
+
+They are all that can go without touching another block: everything else is as wide as the residual stream. torch-pruning finds such
+groups of tensors by tracing a model; here they are the few that each kind of block lists (:attr:`~tadshrink.models.blocks.HalvedBlock.cuts`),
+some of which are bare parameters that it would have to be told of anyway, and checkpoints are cut without building a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tadshrink.errors import UserError
+from tadshrink.models.blocks import Cut
+from tadshrink.models.body import Body
+from tadshrink.models.units import HALVES, Left
+from tadshrink.profiling.macs import MacsReport
+
+#: Hidden units that go together: other widths are slow to multiply.
+TOGETHER = 8
+#: Scores of the heads ("attention") and hidden units ("mlp") of every block that is left, by (original index, half); higher stays longer.
+Scores = Mapping[tuple[int, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the heads or hidden units of one half of a block are.
+
+    Attributes:
+        count: how many there are.
+        size: rows (or columns) of each in a weight.
+    """
+
+    prefix: str
+    cuts: tuple[Cut, ...]
+    count: int
+    size: int
+
+    def grouped(self, cut: Cut, weight: Tensor) -> Tensor:
+        """A weight with what belongs to each of them in a row: [count, ...]."""
+        parts = weight.movedim(cut.axis, 0).unflatten(0, (cut.repeats, self.count, self.size))
+        return parts.transpose(0, 1).flatten(1)
+
+    def taken(self, cut: Cut, weight: Tensor, chosen: Tensor) -> Tensor:
+        """The weight of the chosen ones alone, by their numbers."""
+        parts = weight.movedim(cut.axis, 0).unflatten(0, (cut.repeats, self.count, self.size))
+        return parts[:, chosen].flatten(0, 2).movedim(0, cut.axis).contiguous()
+
+
+def places(body: Body, left: Left, state: Mapping[str, Tensor], heads: Callable[[int], int]) -> dict[tuple[int, str], Places]:
+    """By (original index, half), of all that is left.
+
+    Args:
+        heads: of a block.
+    """
+    found = {}
+    for index, halves in left.items():
+        for half in halves:
+            prefix, cuts = f"{body.prefix}.{index}.", body.block.cuts[half]
+            # The way out is as wide as all of them together.
+            width = state[prefix + cuts[-1].name].shape[cuts[-1].axis]
+            count = heads(index) if half == "attention" else width
+            found[index, half] = Places(prefix, cuts, count, width // count)
+    return found
+
+
+def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor]) -> Scores:
+    """L2 norm of all weights of each (Li et al. 2017)."""
+    return {key: sum(item.grouped(cut, state[item.prefix + cut.name]).double().square().sum(1) for cut in item.cuts).sqrt()
+            for key, item in where.items()}
+
+
+def by_taylor(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Scores:
+    """Sum of |weight x gradient| over all weights of each (Molchanov et al. 2017); ``gradients`` may be sums of such products."""
+    return {key: sum(item.grouped(cut, gradients[item.prefix + cut.name]).double().sum(1) for cut in item.cuts)
+            for key, item in where.items()}
+
+
+def at_random(where: Mapping[tuple[int, str], Places], seed: int) -> Scores:
+    """A control."""
+    generator = torch.Generator().manual_seed(seed)
+    return {key: torch.rand(item.count, generator=generator, dtype=torch.float64) for key, item in where.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays of each half of a block, ascending numbers, and the MACs that go by it."""
+
+    stays: dict[tuple[int, str], Tensor]
+    removed: float
+
+
+@dataclass(order=True)
+class _Group:
+    """Heads or hidden units that go together; ``score`` is the mean of theirs, in means of their half of the block."""
+
+    score: float
+    key: tuple[int, str] = field(compare=False)
+    numbers: list[int] = field(compare=False)
+    macs: float = field(compare=False)
+
+
+def choose(scores: Scores, report: MacsReport, wanted: float) -> Plan:
+    """Let those go whose score is least beside the others of their half of the block, until so many MACs are gone, or as near as it gets.
+
+    One head and :data:`TOGETHER` hidden units of each block always stay.
+
+    Raises:
+        UserError: more than can go.
+    """
+    stays, removed = {key: set(range(len(values))) for key, values in scores.items()}, 0.0
+    for group in sorted(_groups(scores, report)):
+        if removed + group.macs / 2 > wanted:
+            break
+        stays[group.key] -= set(group.numbers)
+        removed += group.macs
+    else:
+        most = removed / report.total
+        raise UserError(f"{wanted / report.total:.1%} of the MACs cannot be pruned: all that may go are {most:.1%}", fix="Lower --target")
+    return Plan({key: torch.tensor(sorted(numbers)) for key, numbers in stays.items()}, removed)
+
+
+def _groups(scores: Scores, report: MacsReport) -> Iterator[_Group]:
+    """All that may go. Of each half, the best always stays."""
+    costs = {(index, half): macs for half in HALVES
+             for index, macs in zip([index for index, has in scores if has == half], report.per_half[half], strict=True)}
+    for key, values in scores.items():
+        size = 1 if key[1] == "attention" else TOGETHER
+        order = values.argsort().tolist()
+        share = values / values.mean().clamp(min=1e-30)
+        for first in range(0, len(order) - size, size):
+            numbers = order[first:first + size]
+            yield _Group(float(share[numbers].mean()), key, numbers, costs[key] / len(values) * len(numbers))
+
+
+def cut(state: Mapping[str, Tensor], where: Mapping[tuple[int, str], Places], plan: Plan) -> dict[str, Tensor]:
+    """The weights without those that do not stay."""
+    made = dict(state)
+    for key, item in where.items():
+        for one in item.cuts:
+            name = item.prefix + one.name
+            made[name] = item.taken(one, state[name], plan.stays[key])
+    return made
+
+
+def silenced(state: Mapping[str, Tensor], where: Mapping[tuple[int, str], Places], plan: Plan) -> dict[str, Tensor]:
+    """The weights with the way out of those that do not stay set to zero: the same outputs, nothing smaller."""
+    made = dict(state)
+    for key, item in where.items():
+        way_out = item.cuts[-1]
+        name = item.prefix + way_out.name
+        mask = torch.zeros(item.count, dtype=torch.bool)
+        mask[plan.stays[key]] = True
+        shape = [1] * state[name].dim()
+        shape[way_out.axis] = -1
+        made[name] = state[name] * mask.repeat_interleave(item.size).view(shape)
+    return made
+
+
+def kept_sizes(plan: Plan, blocks: int, sizes: Callable[[int], tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Heads and hidden units of every block as its configuration says them; of what does not exist, as it was."""
+    found = []
+    for index in range(blocks):
+        before = dict(zip(HALVES, sizes(index), strict=True))
+        found.append(tuple(len(plan.stays[index, half]) if (index, half) in plan.stays else before[half] for half in HALVES))
+    return tuple(found)

@@ -1,0 +1,162 @@
+"""``prune``: take attention heads and hidden units out of a checkpoint's blocks."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.opening import ModelFile, build_model, check_merged
+from tadshrink.compress.passes import whole_output
+from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.pruning import (
+    Places,
+    Scores,
+    at_random,
+    by_magnitude,
+    by_taylor,
+    choose,
+    cut,
+    kept_sizes,
+    places,
+    silenced,
+)
+from tadshrink.compress.target import parse_target
+from tadshrink.compress.tasks import TASKS
+from tadshrink.data.actions import ActionGrid
+from tadshrink.data.datasets import HELDOUT, Dataset
+from tadshrink.data.sources import open_source
+from tadshrink.errors import UserError
+from tadshrink.evaluation.inference import split_videos, window_batches
+from tadshrink.files import check_output
+from tadshrink.models.body import narrowed
+from tadshrink.profiling.macs import detector_macs, parameters
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, save_stage
+from tadshrink.stages.inputs import check_splits
+from tadshrink.stages.merge import largest_difference
+from tadshrink.stages.samples import sample_windows
+
+#: Largest change of any output that taking out what is silenced may cause, see :func:`~tadshrink.stages.merge.largest_difference`.
+TOLERANCE = 1e-4
+WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class Pruned(Written):
+    """A checkpoint with narrower blocks.
+
+    Attributes:
+        macs, params: before and after.
+        kept: heads and hidden units left of every block, by its original index.
+        max_difference: to the model before with what went set to zero, see :data:`TOLERANCE`.
+    """
+
+    macs: tuple[int, int]
+    params: tuple[int, int]
+    kept: list[tuple[int, int]]
+    max_difference: float
+
+    @property
+    def saved(self) -> float:
+        """Share of the multiply-adds that is gone."""
+        return 1 - self.macs[1] / self.macs[0]
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"saved": self.saved}
+
+
+def prune(checkpoint: Path | ModelFile, output: Path, settings: PruneSettings | None = None, dataset: DatasetChoice | None = None,
+          device: str | None = None, reporter: Reporter = SILENT) -> Pruned:
+    """Take the least important heads and hidden units of all blocks away, down to a target, and write what is left.
+
+    What comes out is compared with the model before, with what went set to zero; it is healed by ``align``, as after a drop.
+
+    Args:
+        dataset: for the importance "taylor", which looks at its held-out videos.
+
+    Raises:
+        UserError: a target out of reach, LoRA that is not merged, no dataset where one is needed, or outputs that differ.
+    """
+    settings = settings or PruneSettings()
+    check_output(output)
+    opened = open_detector(checkpoint, device, reporter)
+    data = None
+    if settings.importance == "taylor":
+        if dataset is None:
+            raise UserError("importance taylor is measured on videos", fix="Give --dataset")
+        opened, data = fitted(opened, dataset.load(reporter), reporter)
+    return prune_opened(opened, data, output, settings, dataset, reporter)
+
+
+def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: PruneSettings, dataset: DatasetChoice | None = None,
+                 reporter: Reporter = SILENT) -> Pruned:
+    """:func:`prune` for a detector and data that are open already."""
+    check_merged(opened.checkpoint, opened.path)
+    target = parse_target(settings.target)
+    if target.kind != "%":
+        raise UserError(f"--target {settings.target!r} is not understood", fix="Give a share of the multiply-adds, such as 25%")
+    detector, state = opened.detector, opened.checkpoint.state
+    config, body = detector.config, detector.body
+    sizes = getattr(config, body.part).sizes
+    where = places(body, detector.blocks.left, state, lambda index: sizes(index)[0])
+    report = detector_macs(detector)
+    plan = choose(_scores(opened, data, where, settings, reporter), report, target.value / 100 * report.total)
+    narrow = narrowed(body, config, kept_sizes(plan, config.block_count, sizes))
+    made = replace(opened.checkpoint, architecture=narrow.model_dump(mode="json"), state=cut(state, where, plan), ranking=None)
+    pruned = build_model(made, opened.path)
+    difference = _check(opened, made, silenced(state, where, plan), dataset, reporter)
+    after = detector_macs(pruned).total
+    kept = list(getattr(narrow, body.part).kept)
+    arguments = {**(dataset.arguments() if dataset else {}), **settings.model_dump(mode="json")}
+    written = save_stage(output, made, "prune", arguments, opened.checksum, {"macs": after, "max_difference": difference})
+    return Pruned(written.output, written.checksum, (report.total, after), (parameters(detector), parameters(pruned)), kept, difference)
+
+
+def _scores(opened: Opened, data: Dataset | None, where: dict[tuple[int, str], Places], settings: PruneSettings,
+            reporter: Reporter) -> Scores:
+    if settings.importance == "random":
+        return at_random(where, settings.seed)
+    state = opened.checkpoint.state
+    if settings.importance == "magnitude":
+        return by_magnitude(where, state)
+    assert data is not None
+    return by_taylor(where, state, _products(opened, data, [item.prefix + one.name for item in where.values() for one in item.cuts],
+                                             settings.batch_size, reporter))
+
+
+def _products(opened: Opened, data: Dataset, names: list[str], batch_size: int, reporter: Reporter) -> dict[str, Tensor]:
+    """|weight x gradient of the loss| of weights, summed over the batches of the held-out videos."""
+    check_splits(data, [HELDOUT])
+    model = copy.deepcopy(opened.detector).eval().requires_grad_(False)
+    source = open_source(data, model.config.sampling)
+    grid = ActionGrid(data, HELDOUT, source)
+    weights = {name: value.requires_grad_(True) for name, value in model.named_parameters() if name in set(names)}
+    sums = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for inputs, masks, windows in window_batches(split_videos(data, HELDOUT), source, opened.compute, batch_size, "importance", reporter):
+        pairs = [grid.inside(window.video, window.window) for window in windows]
+        with opened.compute.autocast():
+            output = whole_output(model, inputs, masks)
+        loss = TASKS[type(model)].losses(model, output, [segments for segments, _ in pairs], [labels for _, labels in pairs], False).total
+        for (name, weight), gradient in zip(weights.items(), torch.autograd.grad(loss, list(weights.values())), strict=True):
+            sums[name] += (weight.detach() * gradient).abs()
+    return {name: value.cpu() for name, value in sums.items()}
+
+
+def _check(opened: Opened, made: Checkpoint, silent: dict[str, Tensor], dataset: DatasetChoice | None, reporter: Reporter) -> float:
+    """Largest difference of the outputs of the pruned model, and of the one before with what went set to zero."""
+    samples = sample_windows(opened, WINDOWS, dataset)
+    models = (build_model(replace(opened.checkpoint, state=silent), opened.path), build_model(made, opened.path))
+    difference = largest_difference(*(model.to(opened.compute.device) for model in models), samples.inputs.to(opened.compute.device),
+                                    samples.masks.to(opened.compute.device))
+    reporter.note(f"pruned on a copy; outputs differ from those with the same set to zero by {difference:.1e} of the largest (limit "
+                  f"{TOLERANCE:g}) on {samples.text}")
+    if not difference <= TOLERANCE:
+        raise UserError(f"the pruned model's outputs differ by {difference:.2e}, above {TOLERANCE:g}: nothing was written",
+                        where=opened.path, fix="Report this, with the checkpoint")
+    return difference

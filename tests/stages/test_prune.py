@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.errors import UserError
+from tadshrink.onnx_export.settings import OnnxSettings
+from tadshrink.stages.align import align
+from tadshrink.stages.drop import drop
+from tadshrink.stages.evaluate import evaluate
+from tadshrink.stages.export import export
+from tadshrink.stages.merge import merge
+from tadshrink.stages.profile import profile
+from tadshrink.stages.prune import prune
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("prune") / "pruned.pth"
+    prune(tiny.checkpoint, output, PruneSettings(target="15%"), device="cpu")
+    return output
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor", "random"])
+def test_the_result_is_an_ordinary_smaller_checkpoint(importance: str, tiny: Any, tmp_path: Path) -> None:
+    output = tmp_path / "pruned.pth"
+    result = prune(tiny.checkpoint, output, PruneSettings(target="15%", importance=importance), tiny.choice, "cpu")
+    counted = profile(output, measure=None)
+    assert (counted.macs.total, counted.params) == (result.macs[1], result.params[1])
+    assert result.saved == pytest.approx(0.15, abs=0.03)
+    assert result.max_difference < 1e-4
+    assert "pruned to" in counted.summary
+    entry = load_checkpoint(output).history[-1]
+    assert (entry["command"], entry["arguments"]["importance"], entry["metrics"]["macs"]) == ("prune", importance, result.macs[1])
+    assert json.loads(json.dumps(result.to_json()))["saved"] == result.saved
+
+
+def test_it_is_healed_by_align_and_composes_with_drop(pruned: Path, tiny: Any, tmp_path: Path) -> None:
+    drop(pruned, tmp_path / "both.pth", [1])
+    aligned = align(tmp_path / "both.pth", tiny.checkpoint, tiny.choice, tmp_path / "aligned.pth", AlignSettings(epochs=1, batch_size=4), "cpu")
+    assert aligned.lora
+    merge(tmp_path / "aligned.pth", tmp_path / "merged.pth", device="cpu")
+    healed = load_checkpoint(tmp_path / "merged.pth")
+    assert healed.dropped == [1]
+    assert healed.architecture["backbone"]["kept"] == load_checkpoint(pruned).architecture["backbone"]["kept"]
+    assert evaluate(tmp_path / "merged.pth", tiny.choice, device="cpu").average >= 0
+    # The other order gives blocks to what is left only.
+    drop(tiny.checkpoint, tmp_path / "dropped.pth", [1])
+    prune(tmp_path / "dropped.pth", tmp_path / "again.pth", PruneSettings(target="10%"), device="cpu")
+    assert load_checkpoint(tmp_path / "again.pth").dropped == [1]
+
+
+def test_it_is_exported(pruned: Path, tmp_path: Path) -> None:
+    export(pruned, onnx=tmp_path / "pruned.onnx", settings=OnnxSettings())
+    assert (tmp_path / "pruned.onnx").is_file()
+    with pytest.raises(UserError, match="all its blocks are of one width"):
+        export(pruned, opentad=tmp_path / "pruned_theirs.pth")
+
+
+def test_pruned_twice(pruned: Path, tmp_path: Path) -> None:
+    once = profile(pruned, measure=None).macs.total
+    result = prune(pruned, tmp_path / "twice.pth", PruneSettings(target="10%"), device="cpu")
+    assert result.macs[0] == once > result.macs[1]
+
+
+def test_what_cannot_be(tiny: Any, tmp_path: Path) -> None:
+    output = tmp_path / "out.pth"
+    for settings, message in ((PruneSettings(importance="taylor"), "measured on videos"), (PruneSettings(target="3"), "not understood"),
+                              (PruneSettings(target="95%"), "cannot be pruned")):
+        with pytest.raises(UserError, match=message):
+            prune(tiny.checkpoint, output, settings, device="cpu")
+    assert not output.exists()
+
+
+def test_a_pruned_model_that_computes_something_else_is_not_written(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tadshrink.stages import prune as module
+
+    monkeypatch.setattr(module, "silenced", lambda state, where, plan: {name: value + (0.1 if "proj" in name and value.dim() == 1 else 0)
+                                                                        for name, value in state.items() if isinstance(value, torch.Tensor)})
+    with pytest.raises(UserError, match="nothing was written"):
+        prune(tiny.checkpoint, tmp_path / "out.pth", PruneSettings(target="15%"), device="cpu")
+    assert not (tmp_path / "out.pth").exists()
