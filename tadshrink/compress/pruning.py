@@ -15,9 +15,10 @@ from torch import Tensor
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import Cut
-from tadshrink.models.body import Body
-from tadshrink.models.units import HALVES, Left
-from tadshrink.profiling.macs import MacsReport
+from tadshrink.models.body import Body, narrowed
+from tadshrink.models.detector import Detector
+from tadshrink.models.units import HALVES, Left, gone
+from tadshrink.profiling.macs import MacsReport, detector_macs
 
 #: Hidden units that go together: other widths are slow to multiply.
 TOGETHER = 8
@@ -103,37 +104,55 @@ class _Group:
     macs: float = field(compare=False)
 
 
-def choose(scores: Scores, report: MacsReport, wanted: float) -> Plan:
+def unit_costs(detector: Detector, where: Mapping[tuple[int, str], Places]) -> dict[tuple[int, str], float]:
+    """MACs of a window that go with one head, or one hidden unit: not all of a half of a block gets less with them."""
+    config = detector.config
+    least = narrowed(detector.body, config, ((1, TOGETHER),) * config.block_count)
+    with torch.device("meta"):
+        small = Detector(least, gone(config.block_count, detector.blocks.left)).eval()
+    more, less = ([*_by_half(detector_macs(model), where).values()] for model in (detector, small))
+    return {key: (most - rest) / max(1, item.count - (1 if key[1] == "attention" else TOGETHER))
+            for (key, item), most, rest in zip(where.items(), more, less, strict=True)}
+
+
+def _by_half(report: MacsReport, where: Mapping[tuple[int, str], Places]) -> dict[tuple[int, str], int]:
+    listed = {half: iter(report.per_half[half]) for half in HALVES}
+    return {key: next(listed[key[1]]) for key in where}
+
+
+def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, wanted: float) -> Plan:
     """Let those go whose score is least beside the others of their half of the block, until so many MACs are gone, or as near as it gets.
 
     One head and :data:`TOGETHER` hidden units of each block always stay.
+
+    Args:
+        costs: as from :func:`unit_costs`.
+        total: MACs of the whole model.
 
     Raises:
         UserError: more than can go.
     """
     stays, removed = {key: set(range(len(values))) for key, values in scores.items()}, 0.0
-    for group in sorted(_groups(scores, report)):
+    for group in sorted(_groups(scores, costs)):
         if removed + group.macs / 2 > wanted:
             break
         stays[group.key] -= set(group.numbers)
         removed += group.macs
     else:
-        most = removed / report.total
-        raise UserError(f"{wanted / report.total:.1%} of the MACs cannot be pruned: all that may go are {most:.1%}", fix="Lower --target")
+        most = removed / total
+        raise UserError(f"{wanted / total:.1%} of the MACs cannot be pruned: all that may go are {most:.1%}", fix="Lower --target")
     return Plan({key: torch.tensor(sorted(numbers)) for key, numbers in stays.items()}, removed)
 
 
-def _groups(scores: Scores, report: MacsReport) -> Iterator[_Group]:
+def _groups(scores: Scores, costs: Mapping[tuple[int, str], float]) -> Iterator[_Group]:
     """All that may go. Of each half, the best always stays."""
-    costs = {(index, half): macs for half in HALVES
-             for index, macs in zip([index for index, has in scores if has == half], report.per_half[half], strict=True)}
     for key, values in scores.items():
         size = 1 if key[1] == "attention" else TOGETHER
         order = values.argsort().tolist()
         share = values / values.mean().clamp(min=1e-30)
         for first in range(0, len(order) - size, size):
             numbers = order[first:first + size]
-            yield _Group(float(share[numbers].mean()), key, numbers, costs[key] / len(values) * len(numbers))
+            yield _Group(float(share[numbers].mean()), key, numbers, costs[key] * len(numbers))
 
 
 def cut(state: Mapping[str, Tensor], where: Mapping[tuple[int, str], Places], plan: Plan) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from tadshrink.compress.pruning import (
     kept_sizes,
     places,
     silenced,
+    unit_costs,
 )
 from tadshrink.compress.target import parse_target
 from tadshrink.compress.tasks import TASKS
@@ -106,7 +107,8 @@ def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: P
     sizes = getattr(config, body.part).sizes
     where = places(body, detector.blocks.left, state, lambda index: sizes(index)[0])
     report = detector_macs(detector)
-    plan = choose(_scores(opened, data, where, settings, reporter), report, target.value / 100 * report.total)
+    scores = _scores(opened, data, where, settings, reporter)
+    plan = choose(scores, unit_costs(detector, where), report.total, target.value / 100 * report.total)
     narrow = narrowed(body, config, kept_sizes(plan, config.block_count, sizes))
     made = replace(opened.checkpoint, architecture=narrow.model_dump(mode="json"), state=cut(state, where, plan), ranking=None)
     pruned = build_model(made, opened.path)
