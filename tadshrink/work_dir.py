@@ -76,7 +76,8 @@ class WorkDir:
                 raise UserError(f"this run was started with other inputs or settings: {'; '.join(changed)}", where=self.path,
                                 fix="Give another --work-dir, or --fresh to delete it and start again")
             self._clear(lambda name: name.endswith(_SUFFIXES))
-            (self.path / "result.json").unlink(missing_ok=True)
+            for name in ("result.json", "report.html"):
+                (self.path / name).unlink(missing_ok=True)
         else:
             self._check_free()
         write_json(file, plan)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tadshrink.cli.app import app
+from tadshrink.cli.app import START, app
 from tadshrink.data.datasets import read_dataset_config
 from tadshrink.models.detector import check_sizes
 from tadshrink.models.presets import architecture
@@ -29,6 +29,7 @@ def shown_commands() -> list[str]:
     lines = [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
     lines += re.findall(r"^\| `(tadshrink [^`]*)`", README, re.M)
     lines += [command.epilog.removeprefix("Example: ") for command in COMMANDS.commands.values() if command.epilog]
+    lines += [line.strip() for line in START.splitlines() if line.startswith("  ")]
     return [line for line in lines if line.startswith("tadshrink ")]
 
 

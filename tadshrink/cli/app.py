@@ -9,11 +9,25 @@ from typing import Annotated
 import typer
 
 from tadshrink import __version__
-from tadshrink.cli import align, data, detect, drop, evaluate, export, merge, profile, prune, run, select, sfc, train
+from tadshrink.cli import align, data, detect, doctor, drop, evaluate, export, merge, profile, prune, report, run, select, sfc, train
 from tadshrink.cli.console import fail
 from tadshrink.cli.loading import reads_checkpoint
 from tadshrink.distributed import stop
 from tadshrink.errors import UserError
+
+#: What is shown when no command is given.
+START = """tadshrink makes temporal action detectors smaller and faster: it drops transformer blocks, and heals the model after each drop.
+
+Try it on videos that it renders itself, with a detector that comes with it:
+  tadshrink run --dataset synthetic --target 25%
+
+A checkpoint of your own (.pth of tadshrink, OpenTAD, Progressive Block Drop or ActionFormer) and a dataset (YAML, or a built-in name):
+  tadshrink run model.pth --dataset my.yaml --target 25%
+
+What happens in a video, and when:
+  tadshrink detect tadshrink-runs/my-25pct/final/model.pth video.mp4 --plot timeline.png
+
+All commands: tadshrink --help    One of them, with an example: tadshrink run --help    This machine: tadshrink doctor"""
 
 #: Exit status after Ctrl-C, as shells have it.
 INTERRUPTED = 130
@@ -25,9 +39,10 @@ app = typer.Typer(
     epilog="First steps: tadshrink run --dataset synthetic --target 25%",
 )
 
-for module in (run, train, evaluate, profile, select, drop, prune, align, merge, detect, export):
+for module in (run, train, evaluate, profile, select, drop, prune, align, merge, detect, export, report):
     command = module.command if module is train else reads_checkpoint(module.command)
     app.command(module.NAME, epilog=f"Example: {module.EXAMPLE}")(command)
+app.command(doctor.NAME, epilog=f"Example: {doctor.EXAMPLE}")(doctor.command)
 app.add_typer(data.app, name="data")
 app.add_typer(sfc.app, name="sfc")
 
@@ -44,7 +59,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(START)
 
 
 def main() -> None:

@@ -55,7 +55,21 @@ def command(
     folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{settings.target.replace('%', 'pct')}"
     result = run(checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter()).to_json()
     _print(result)
+    _report(folder, device)
     emit(json, result)
+
+
+def _report(folder: Path, device: str | None) -> None:
+    """Draw the report. The run has succeeded, whatever becomes of its picture."""
+    from tadshrink.distributed import world
+    from tadshrink.stages.report import write_report
+
+    if world().rank > 0:
+        return
+    try:
+        say(f"report: {write_report(folder, device=device, reporter=ConsoleReporter()).output}")
+    except Exception as error:
+        say(f"no report was written ({error}); try again: tadshrink report {folder}")
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from tadshrink import __version__
 from tadshrink.errors import UserError
 from tadshrink.stages import drop as module
 
-COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make", "sfc base", "sfc train",
-            "sfc eval", "sfc classify")
+COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make", "report",
+            "doctor", "sfc base", "sfc train", "sfc eval", "sfc classify")
 #: Prints what each --help costs in imports.
 HELP = """
 import sys
@@ -70,7 +71,9 @@ def test_version(tadshrink: Callable[..., Any]) -> None:
 def test_without_a_command_there_is_help(tadshrink: Callable[..., Any]) -> None:
     outcome = tadshrink()
     assert outcome.code == 0
-    assert "First steps" in outcome.out
+    shown = [shlex.split(line)[1] for line in outcome.out.splitlines() if line.startswith("  tadshrink ")]
+    assert shown == ["run", "run", "detect"]
+    assert all(pointer in outcome.out for pointer in ("tadshrink --help", "tadshrink run --help", "tadshrink doctor"))
 
 
 @pytest.mark.parametrize(("arguments", "problem"), [

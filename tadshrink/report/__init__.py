@@ -1,0 +1,1 @@
+"""A report of a run, or of a checkpoint: one HTML file."""

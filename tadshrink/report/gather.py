@@ -1,0 +1,142 @@
+"""From a work dir or a checkpoint to :class:`Findings`. Nothing is computed but the multiply-adds of a single checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tadshrink.checkpoint.foreign.summary import summary as detector_summary
+from tadshrink.checkpoint.format import Checkpoint
+from tadshrink.checkpoint.opening import ModelFile, path_of
+from tadshrink.errors import UserError
+from tadshrink.files import read_json
+from tadshrink.models.units import Unit
+from tadshrink.profiling.macs import detector_macs
+from tadshrink.recognition.config import is_recogniser
+from tadshrink.recognition.macs import view_macs
+from tadshrink.recognition.opening import read_either
+from tadshrink.recognition.opening import summary as recogniser_summary
+from tadshrink.report.findings import Cost, Findings, Model, Segment, Step, Timeline
+from tadshrink.reporting import SILENT, Reporter
+from tadshrink.stages.sides import side_of
+
+#: Of the work dir, written by ``run`` at its start and at its end.
+PLAN, RESULT = "run.json", "result.json"
+#: Detections in a few test videos, written by ``report`` once.
+TIMELINES = "final/timelines.json"
+_MEASURED = ("blocks", "macs", "params", "latency_ms", "speedup", "checksum", "heldout", "test")
+
+
+def gather_run(folder: Path) -> Findings:
+    """What a work dir holds, also of a run that has not ended.
+
+    Raises:
+        UserError: not a work dir, or a file in it is damaged.
+    """
+    if not (folder / PLAN).is_file():
+        raise UserError(f"no run in this folder ({PLAN} is missing)", where=folder, fix="Give the work dir of tadshrink run, or a checkpoint")
+    plan, result = read_json(folder / PLAN), _read(folder / RESULT) or {}
+    steps = _steps(folder, result.get("steps"))
+    latest = _latest(folder, steps)
+    checkpoint = read_either(latest)
+    measured = _read(folder / "baseline/heldout.json")
+    tests = {name: _read(folder / name / "test.json") for name in ("baseline", "final")}
+    baseline = _model("baseline", {**measured, "test": tests["baseline"]}) if measured else None
+    told = result.get("final")
+    findings = _of_checkpoint(folder, checkpoint, f"{Path(plan['dataset']).stem}, target {plan['settings']['target']}")
+    return replace(findings, baseline=baseline, steps=steps, final=_model("final", {**told, "test": tests["final"]}) if told else None,
+                   stopped=result.get("stopped_because"), plan=plan, timelines=timelines_in(_read(folder / TIMELINES)),
+                   sound=result.get("checksum") in (None, findings.checksum))
+
+
+def gather_checkpoint(file: Path | ModelFile, reporter: Reporter = SILENT) -> Findings:
+    """What a checkpoint tells of itself: its history, a ranking if it holds one, and the multiply-adds that are counted here.
+
+    Raises:
+        UserError: not a sound checkpoint.
+    """
+    checkpoint, path = read_either(file, reporter), path_of(file)
+    findings = _of_checkpoint(path, checkpoint, path.name)
+    return replace(findings, steps=_told_steps(checkpoint), cost=_cost(checkpoint, path))
+
+
+def _of_checkpoint(source: Path, checkpoint: Checkpoint, title: str) -> Findings:
+    told = recogniser_summary if is_recogniser(checkpoint.architecture) else detector_summary
+    config = side_of(checkpoint).config(checkpoint.architecture, source)
+    return Findings(source, title, told(checkpoint, source), config.block_count or 0, tuple(checkpoint.classes), tuple(checkpoint.dropped),
+                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum)
+
+
+def _model(name: str, told: dict[str, Any], dropped: Sequence[Unit] = (), kept: bool = True) -> Model:
+    return Model(name, tuple(dropped), kept=kept, **{key: told.get(key) for key in _MEASURED})
+
+
+def _latest(folder: Path, steps: Sequence[Step]) -> Path:
+    """The checkpoint whose history tells most of what was kept."""
+    names = ["final/model.pth"]
+    names += [f"step-{len(steps)}/{name}.pth" for name in ("merged", "aligned", "dropped")] if steps and steps[-1].model.kept else []
+    return next((folder / name for name in names if (folder / name).is_file()), folder / "baseline/model.pth")
+
+
+def _steps(folder: Path, told: list[dict[str, Any]] | None) -> tuple[Step, ...]:
+    """The steps of the result; of a run that has not ended, those that were measured."""
+    if told is None:
+        told = []
+        while (measured := _read(folder / f"step-{len(told) + 1}/heldout.json")) is not None:
+            told.append(measured)
+    return tuple(_step(folder / f"step-{number}", number, item) for number, item in enumerate(told, 1))
+
+
+def _step(folder: Path, number: int, told: dict[str, Any]) -> Step:
+    stages = {name: _read(folder / f"{name}.json") or {} for name in ("select", "drop", "align", "merge", "heldout")}
+    gone = stages["drop"].get("now", told.get("dropped", []))
+    model = _model(f"drop {number}", told, gone if isinstance(gone, list) else [gone], told.get("kept", True))
+    seconds = {name: stage["seconds"] for name, stage in stages.items() if "seconds" in stage}
+    return Step(model, stages["select"] or None, stages["align"].get("curve", []), seconds)
+
+
+def _read(file: Path) -> Any:
+    return read_json(file) if file.is_file() else None
+
+
+def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
+    """One step for each drop in the history, with the alignment after it; and the ranking that is there, for a drop to come."""
+    steps: list[Step] = []
+    for entry in checkpoint.history:
+        if entry["command"] == "drop":
+            steps.append(Step(Model(f"drop {len(steps) + 1}", tuple(entry["metrics"].get("dropped", ())))))
+        elif entry["command"] == "align" and steps:
+            steps[-1] = replace(steps[-1], curve=entry["metrics"].get("curve", []))
+    ranked = [Step(Model("ranking"), checkpoint.ranking)] if checkpoint.ranking else []
+    return tuple(steps + ranked)
+
+
+def _cost(checkpoint: Checkpoint, where: Path) -> Cost:
+    """Counted without computing; the model with all its blocks is built without data."""
+    side = side_of(checkpoint)
+    config = side.config(checkpoint.architecture, where)
+    model = side.build(checkpoint, where)
+    with torch.device("meta"):
+        whole = type(model)(config).eval()
+    if is_recogniser(checkpoint.architecture):
+        counted, before = view_macs(model), view_macs(whole)
+        blocks = {int(name.removeprefix("block:")): macs for name, macs in counted.parts.items() if name.startswith("block:") and macs}
+        return Cost(counted.total, counted.parts, blocks, before.total)
+    report = detector_macs(model)
+    return Cost(report.total, report.parts, dict(zip(report.block_indices, report.per_block, strict=True)), detector_macs(whole).total)
+
+
+def timelines_in(told: dict[str, Any] | None) -> tuple[Timeline, ...]:
+    """What a file of timelines holds; nothing if there is none."""
+    if told is None:
+        return ()
+    return tuple(Timeline(video["name"], video["duration"], *(_segments(video[key]) for key in ("truth", "baseline", "final")))
+                 for video in told["videos"])
+
+
+def _segments(items: list[dict[str, Any]]) -> tuple[Segment, ...]:
+    return tuple(Segment(*item["segment"], item["label"], item.get("score", 1.0)) for item in items)

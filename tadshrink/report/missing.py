@@ -1,0 +1,46 @@
+"""What a report does not tell, since nobody measured it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tadshrink.report.findings import Findings
+
+_Rule = tuple[Callable[[Findings], bool], str]
+
+
+def _always(findings: Findings) -> bool:
+    return True
+
+
+def _no_run(findings: Findings) -> bool:
+    return not findings.is_run
+
+
+def _run(findings: Findings) -> bool:
+    return findings.is_run
+
+
+#: When it is so, and what is missing then.
+_RULES: tuple[_Rule, ...] = (
+    (_no_run, "Accuracy on held-out and on test videos, per class as well, and what each drop did to it: a checkpoint does not hold it "
+              "(tadshrink eval)."),
+    (_no_run, "Latency and speed-up (tadshrink profile CKPT --vs BASE)."),
+    (_no_run, "Detections in videos (tadshrink detect)."),
+    (lambda found: not found.is_run and not any(step.ranking for step in found.steps),
+     "Rankings of the blocks: they go when a block is dropped; the files selected.pth of a run hold them."),
+    (lambda found: found.is_run and not any(step.ranking for step in found.steps), "A ranking of blocks: no selection took place."),
+    (lambda found: not any(step.curve for step in found.steps), "Losses: nothing was aligned, or for no epoch."),
+    (lambda found: found.is_run and (found.final is None or not found.final.test), "Accuracy on the test videos: the run has not ended."),
+    (_run, "The error of the mAP: one run, one seed. tadshrink eval tells the range that resampling the test videos gives; other seeds "
+           "(--seed) tell how far runs differ."),
+    (_run, "Decoding of videos, batches and memory: each time is that of one window of random input on the device named above, the model "
+           "alone. tadshrink profile tells frames per second and peak memory; other devices were not looked at."),
+    (_always, "Norms, softmax, activations and elementwise operations: multiply-adds are those of matrix products, convolutions and "
+              "attention (convention \"full\")."),
+)
+
+
+def missing(findings: Findings) -> list[str]:
+    """What was not measured, and how to, in sentences."""
+    return [*findings.notes, *(text for holds, text in _RULES if holds(findings))]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tadshrink.report.findings import Findings
+from tadshrink.report.headline import headline, last_good, removed, tiles
+from tests.report.examples import told
+
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
+
+def test_what_went_what_it_cost_and_what_it_gained(findings: Findings) -> None:
+    shown = {tile.name: tile.value for tile in tiles(findings)}
+    assert shown == {"removed": "2 of 4", "multiply-adds of a window": f"{MINUS}40.0 %", "speed of the model": f"1.55{TIMES}",
+                     "test mAP": f"{MINUS}1.50", "held-out mAP": f"{MINUS}1.00", "parameters": f"{MINUS}40.0 %"}
+    more = {tile.name: tile.more for tile in tiles(findings)}
+    assert more["removed"] == "blocks 2, 0"
+    assert more["test mAP"] == "60.00 → 58.50; 7 videos, 41 actions"
+    assert more["speed of the model"].endswith(f"cpu float32; the baseline against itself 0.97{TIMES}")
+
+
+def test_a_step_that_was_taken_back_removed_nothing(findings: Findings) -> None:
+    assert removed(findings) == (2, 0)
+    nothing = told(steps=findings.steps[2:], final=findings.baseline)
+    assert {tile.name: tile.value for tile in tiles(nothing)} == {"removed": "0 of 4", "test mAP": "60.00", "held-out mAP": "50.00"}
+
+
+def test_halves_are_counted_as_halves(alone: Findings) -> None:
+    assert (tiles(replace(alone, dropped=("1.mlp",)))[0].value, tiles(replace(alone, dropped=("1.mlp",)))[0].more) == ("1 of 8", "half 1.mlp")
+    assert tiles(replace(alone, dropped=(0, "1.mlp")))[0].more == "units 0, 1.mlp"
+
+
+def test_why_it_ended_is_told(findings: Findings) -> None:
+    assert "The run ended because without block 3 it stays at 30" in str(headline(findings))
+    unfinished = told(final=None, stopped=None, steps=findings.steps[:1])
+    assert "has not ended: 1 step measured so far" in str(headline(unfinished))
+    assert last_good(unfinished) is findings.steps[0].model
+
+
+def test_other_weights_than_those_of_the_run_are_a_warning(findings: Findings) -> None:
+    assert "the checksums differ" in str(headline(replace(findings, sound=False)))
+    assert "the checksums differ" not in str(headline(findings))
+
+
+def test_a_checkpoint_tells_what_it_can(alone: Findings) -> None:
+    assert {tile.name: tile.value for tile in tiles(alone)} == {"removed": "2 of 4", "multiply-adds of a window": f"{MINUS}46.2 %"}
+    assert "from the checkpoint alone" in str(headline(alone))
