@@ -55,5 +55,6 @@ def test_settings_of_others_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     before = matplotlib.rcParams.copy()
     drawn(lambda axis: axis.plot([1, 2]))
-    assert matplotlib.rcParams == before
+    # Its own comparison, and every look at the backend, would import pyplot.
+    assert dict.__eq__(matplotlib.rcParams, before)
     assert "matplotlib.pyplot" not in sys.modules

@@ -84,7 +84,7 @@ def test_a_work_dir_that_cannot_be_written_to_is_told_of(work: Path, undrawn: li
 
     monkeypatch.setattr(module, "write_json", refuse)
     write_report(work, videos=1, device="cpu")
-    assert [timeline.video for timeline in undrawn[0].timelines] == ["testing_0000"]
+    assert len(undrawn[0].timelines) == 1
 
 
 def test_no_videos_if_none_are_asked_for(work: Path, undrawn: list[Findings], monkeypatch: pytest.MonkeyPatch) -> None:
