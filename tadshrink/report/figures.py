@@ -42,10 +42,13 @@ def _tradeoff(findings: Findings) -> str:
 
 
 def _importance(findings: Findings) -> str:
-    metric = next(step.ranking["metric"] for step in findings.steps if step.ranking)
+    ranking = next(step.ranking for step in findings.steps if step.ranking)
     frames = "" if not findings.is_run else " A frame marks what was dropped; a gap, what was gone before."
-    return (f"How the score changes when the model does without a block: metric {metric} ({METRICS.get(metric, metric)}). Blue: better "
-            f"without it, red: worse; colours grow with the square root of the change.{frames}")
+    metric = f"metric {ranking['metric']} ({METRICS.get(ranking['metric'], 'of another version')})"
+    if ranking["baseline"] is None:
+        return f"The score of each block: {metric}. The redder, the more it matters; colours grow with the square root.{frames}"
+    return (f"How the score changes when the model does without a block: {metric}. Blue: better without it, red: worse; colours grow with the "
+            f"square root of the change.{frames}")
 
 
 def _losses(findings: Findings) -> str:

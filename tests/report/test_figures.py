@@ -15,6 +15,13 @@ def test_a_figure_has_a_caption_and_the_numbers(findings: Findings) -> None:
     assert "<details><summary>The numbers</summary>" in text
 
 
+def test_a_score_without_one_of_the_whole_model_is_no_change(findings: Findings) -> None:
+    row = {"metric": "cosine", "baseline": None, "ranking": [{"block": 1, "score": 0.5, "change": None}]}
+    text = str(section(BY_KEY["importance"], told(steps=(replace(findings.steps[0], ranking=row),))))
+    assert "The score of each block: metric cosine (1 - cosine" in text and "Blue" not in text
+    assert ">0.5</text>" in text
+
+
 def test_how_far_a_speed_up_errs_is_told(findings: Findings) -> None:
     assert "Against itself the baseline was 0.97" in str(section(BY_KEY["latency"], findings))
     unknown = told(baseline=replace(findings.baseline, speedup=None))

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from tadshrink.report.drawing import HEAT_STEPS, PAINT, page_style
 from tadshrink.report.figures import PLOTS
-from tadshrink.report.findings import Cost, Findings, Segment
+from tadshrink.report.findings import Cost, Findings, Model, Segment
 from tadshrink.report.plots import classes, cost, importance, latency, losses, timelines, tradeoff
 from tests.report.examples import ranking, scores, told
 
@@ -35,9 +35,14 @@ def test_accuracy_stands_against_multiply_adds_and_speed(findings: Findings) -> 
     assert taken_back == [(4e8, 30.0)]
     assert tested == [(1e9, 60.0), (6e8, 58.5)]
     assert [x for x, _ in points(by_speed.lines[0])] == [0.97, 1.2, 1.55]
-    assert [text.get_text() for text in by_macs.texts] == ["baseline", "2", "0", "3"]
+    assert [text.get_text() for text in by_macs.texts] == ["base", "2", "0", "3"]
     low, high = by_macs.get_ylim()
     assert low < 30 and high > 60
+
+
+def test_a_run_that_was_not_tested_yet_has_held_out_figures_alone(findings: Findings) -> None:
+    axis, _ = axes_of(tradeoff.draw, told(final=None, baseline=replace(findings.baseline, test=None), steps=findings.steps[:2]))
+    assert [points(line) for line in axis.lines] == [[(1e9, 50.0), (8e8, 51.5), (6e8, 49.0)]]
 
 
 def test_small_differences_do_not_look_like_cliffs() -> None:
@@ -87,6 +92,13 @@ def test_epochs_of_the_alignments_follow_each_other(findings: Findings) -> None:
     assert [points(line) for line in curves] == [[(first, 0.0625), (first + 1, 0.05)] for first in (1, 3, 5)]
     assert (feature.get_yscale(), cls.get_yscale()) == ("log", "linear")
     assert feature.get_title(loc="left") == "feature (log)"
+
+
+def test_many_epochs_are_lines_without_dots_and_some_alignments_are_named(findings: Findings) -> None:
+    steps = [replace(findings.steps[0], model=Model(f"drop {number}"), curve=[{"cls": 1.0}] * 5) for number in range(1, 15)]
+    (axis,) = axes_of(losses.draw, told(steps=tuple(steps)), wide=False)
+    assert {line.get_marker() for line in axis.lines} <= {"None", ""}
+    assert [text.get_text() for text in axis.texts] == ["1", "3", "5", "7", "9", "11", "13"]
 
 
 def test_classes_that_lost_most_stand_first(findings: Findings) -> None:

@@ -108,6 +108,12 @@ def test_a_checkpoint_gets_a_page_beside_it(chain, tmp_path: Path) -> None:
     assert all(f'id="{key}"' in page for key in ("losses", "cost", "history", "checksums", "commands", "missing"))
 
 
+def test_a_recogniser_gets_a_page(tiny_clips, tmp_path: Path) -> None:
+    write_report(tiny_clips.checkpoints["slow"], tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "slow-only ResNet" in page and 'id="configuration"' in page and 'id="cost"' not in page
+
+
 def test_a_place_that_cannot_be_written_to_is_told_first(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "gather_run", None)
     with pytest.raises(UserError, match="cannot write here"):

@@ -31,13 +31,14 @@ def draw(findings: Findings, wide: bool) -> list[Figure]:
     axis = figure.subplots()
     largest = max((abs(value) for row in rows for value in row.values()), default=0.0)
     sign = 1 if steps[0].ranking["metric"] == _HIGHER else -1
+    signed = steps[0].ranking["baseline"] is not None
     roomy = figure.get_figwidth() / (len(columns) + 2) >= _CELL
     for y, (step, row) in enumerate(zip(steps, rows, strict=True)):
         for x, unit in enumerate(columns):
             if unit in row:
                 axis.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=PAINT[_shade(sign * row[unit], largest)], linewidth=0))
                 if roomy:
-                    axis.text(x, y, short(row[unit], sign=True, digits=2), ha="center", va="center", fontsize=7)
+                    axis.text(x, y, short(row[unit], sign=signed, digits=2), ha="center", va="center", fontsize=7)
             if unit in step.model.dropped:
                 axis.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor=PAINT["ink"], linewidth=1.8))
     _frame(axis, columns, [step.model.name.removeprefix("drop ") for step in steps])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Largest over smallest value from which on an axis is logarithmic.
 _LOG = 20
+#: Most epochs that have a dot each.
+_DOTS = 60
 
 
 def draw(findings: Findings, wide: bool) -> list[Figure]:
@@ -26,24 +28,28 @@ def draw(findings: Findings, wide: bool) -> list[Figure]:
     rows = ceil(len(names) / columns)
     figure = new_figure(wide, 0.3 + 1.65 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    every = ceil(len(steps) / (13 if wide else 7))
     for axis, name in zip(axes, names, strict=False):
-        _panel(axis, name, steps)
+        _panel(axis, name, steps, every)
     for axis in axes[len(names):]:
         axis.set_visible(False)
     figure.supxlabel("epochs, one alignment after the other", fontsize=8, color=PAINT["muted"])
     return [figure]
 
 
-def _panel(axis: Axes, name: str, steps: list[Step]) -> None:
+def _panel(axis: Axes, name: str, steps: list[Step], every: int) -> None:
+    """Every so many alignments are named."""
     first, values = 1, []
-    for step in steps:
+    dots = "o-" if sum(len(step.curve) for step in steps) <= _DOTS else "-"
+    for place, step in enumerate(steps):
         curve = [epoch[name] for epoch in step.curve if name in epoch]
-        axis.plot(range(first, first + len(curve)), curve, "o-", color=PAINT["loss"], markersize=3)
+        axis.plot(range(first, first + len(curve)), curve, dots, color=PAINT["loss"], markersize=3)
         values += curve
-        if step is not steps[0]:
+        if place:
             axis.axvline(first - 0.5, color=PAINT["grid"], linewidth=0.7)
-        axis.annotate(step.model.name.removeprefix("drop "), (first + (len(curve) - 1) / 2, 1), xycoords=("data", "axes fraction"),
-                      xytext=(0, 1), textcoords="offset points", ha="center", fontsize=7, color=PAINT["muted"])
+        if place % every == 0:
+            axis.annotate(step.model.name.removeprefix("drop "), (first + (len(curve) - 1) / 2, 1), xycoords=("data", "axes fraction"),
+                          xytext=(0, 1), textcoords="offset points", ha="center", fontsize=7, color=PAINT["muted"])
         first += len(step.curve)
     logarithmic = min(values) > 0 and max(values) / min(values) > _LOG
     axis.set_yscale("log" if logarithmic else "linear")

@@ -36,6 +36,7 @@ def draw(findings: Findings, wide: bool) -> list[Figure]:
         axis.set_xlabel(title)
         axis.grid(True)
         axis.margins(x=0.1)
+    axes[0].locator_params(axis="x", nbins=6 if wide else 4)
     axes[0].xaxis.set_major_formatter(lambda macs, _: amount(macs))
     axes[0].set_ylabel("average mAP, %")
     axes[0].set_ylim(*_limits(findings, models))
@@ -53,7 +54,9 @@ def _panel(axis: Axes, findings: Findings, models: list[Model], place: Callable[
         axis.plot(*zip(*taken_back, strict=True), "o", color=PAINT["after"], markerfacecolor="none", label="not kept", markersize=6)
     tested = [(x, model.test["average_map"]) for model in (findings.baseline, findings.final)
               if model is not None and model.test is not None and (x := place(model)) is not None]
-    axis.plot(*zip(*tested, strict=True), "D:", color=PAINT["test"], label="test videos: baseline and final", markersize=6, linewidth=1.2)
+    if tested:
+        axis.plot(*zip(*tested, strict=True), "D:", color=PAINT["test"], label="test videos: baseline and final", markersize=6,
+                  linewidth=1.2)
     if wide or len(known) <= _LABELS:
         for x, model in known:
             axis.annotate(_label(model), (x, model.heldout["average_map"]), xytext=(0, 6), textcoords="offset points", ha="center",
@@ -62,7 +65,7 @@ def _panel(axis: Axes, findings: Findings, models: list[Model], place: Callable[
 
 def _label(model: Model) -> str:
     if not model.dropped:
-        return model.name
+        return "base"
     return str(model.dropped[0]) if len(model.dropped) == 1 else f"{len(model.dropped)} units"
 
 
