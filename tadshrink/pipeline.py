@@ -13,7 +13,10 @@ import torch
 
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.target import parse_share
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.sources import open_source
 from tadshrink.distributed import only_first, world
@@ -31,6 +34,7 @@ from tadshrink.stages.common import DatasetChoice, Opened, open_detector
 from tadshrink.stages.drop import drop
 from tadshrink.stages.evaluate import evaluate_detector
 from tadshrink.stages.merge import merge
+from tadshrink.stages.prune import prune_opened
 from tadshrink.stages.select import select_opened
 from tadshrink.stopping import StopRule
 from tadshrink.work_dir import WorkDir
@@ -91,7 +95,7 @@ class _Run:
 
     def all(self) -> dict[str, Any]:
         before = self._measure("baseline/heldout", self.work.path / BASELINE)
-        steps, good, stopped = self._steps(before)
+        steps, good, stopped = self._compressed(before)
         final = self.work.file("final/model.pth")
         only_first(lambda: copy_file(good, final))
         last = next((step for step in reversed(steps) if step["kept"]), before)
@@ -102,23 +106,37 @@ class _Run:
                 "steps": steps, "stopped_because": stopped, "output": str(final), "checksum": last["checksum"],
                 "work_dir": str(self.work.path)}
 
-    def _steps(self, before: dict[str, Any]) -> tuple[list[dict[str, Any]], Path, str]:
+    def _compressed(self, before: dict[str, Any]) -> tuple[list[dict[str, Any]], Path, str]:
         """Every step done, the last good model, and the sentence that says why it ended there and what was kept."""
-        good, steps, gone = self.work.path / BASELINE, [], list[Unit]()
+        steps, stopped = self._drops(before)
+        kept = [step for step in steps if step["kept"]]
+        gone = [unit for step in kept for unit in _listed(step["dropped"])]
+        share = 0.0
+        if self.settings.with_channel_pruning:
+            step = self._pruning(len(steps) + 1, self._good(kept), kept[-1] if kept else before)
+            fallen = self.rule.fallen([], step, before)
+            step["kept"] = fallen is None
+            stopped = f"{stopped}; {fallen}" if fallen else stopped
+            share = 0.0 if fallen else step["pruned"]
+            steps, kept = [*steps, step], kept if fallen else [*kept, step]
+        return steps, self._good(kept), self.rule.sentence(stopped, gone, share)
+
+    def _good(self, kept: list[dict[str, Any]]) -> Path:
+        return Path(kept[-1]["path"]) if kept else self.work.path / BASELINE
+
+    def _drops(self, before: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        """Every drop done, and why there were no more."""
+        steps: list[dict[str, Any]] = []
         stopped = self.rule.fast_enough(before)
         planned = [] if stopped else SCHEDULES[self.settings.schedule](self._count(before), self.budget.count, self.settings.align)
         for number, plan in enumerate(planned, 1):
-            step, dropped = self._step(number, plan, good)
+            step, dropped = self._step(number, plan, self._good(steps))
             steps.append(step)
             fallen = self.rule.fallen(dropped, step, before)
             step["kept"] = fallen is None
-            if fallen:
-                stopped = fallen
+            if stopped := fallen or self.rule.fast_enough(step):
                 break
-            good, gone = Path(step["path"]), [*gone, *dropped]
-            if stopped := self.rule.fast_enough(step):
-                break
-        return steps, good, self.rule.sentence(stopped or self.rule.exhausted(), gone)
+        return steps, stopped or self.rule.exhausted()
 
     def _count(self, before: dict[str, Any]) -> int:
         """How many units are to go. How many a latency takes is measured where steps depend on it; what goes does not matter for that."""
@@ -136,23 +154,38 @@ class _Run:
         return self.budget.count
 
     def _step(self, number: int, plan: Step, parent: Path) -> tuple[dict[str, Any], list[Unit]]:
-        """Select, drop, align, merge; then measure. Each is skipped when an earlier call has done it. Also, what was dropped."""
+        """Select and drop, then :meth:`_finish`. Each is skipped when an earlier call has done it. Also, what was dropped."""
         folder, quiet = f"step-{number}", _Labelled(self.reporter, f"drop {number}")
-        selected, dropped, aligned, merged = (self.work.file(f"{folder}/{name}.pth") for name in ("selected", "dropped", "aligned", "merged"))
+        selected, dropped = (self.work.file(f"{folder}/{name}.pth") for name in ("selected", "dropped"))
         stages = {"select": self.work.stage(f"{folder}/select", partial(self._select, plan, parent, selected, quiet), shared=True),
                   "drop": self.work.stage(f"{folder}/drop", lambda: drop(selected, dropped, **_how(plan)).to_json())}
-        path = dropped
+        now = stages["drop"]["now"]
+        return {"dropped": now[0] if len(now) == 1 else now, **self._finish(folder, plan.align, parent, dropped, stages, quiet)}, now
+
+    def _pruning(self, number: int, parent: Path, before: dict[str, Any]) -> dict[str, Any]:
+        """Prune what the drops have left, then :meth:`_finish`."""
+        folder, quiet, base = f"step-{number}", _Labelled(self.reporter, "pruning"), self.macs[self.baseline.checksum]
+        share = parse_share(self.settings.with_channel_pruning or "", "--with-channel-pruning") * base / before["macs"]
+        pruned = self.work.file(f"{folder}/pruned.pth")
+        settings = PruneSettings(target=f"{100 * share:.6f}%", importance=self.settings.importance, seed=self.settings.select.seed,
+                                 batch_size=self.settings.select.batch_size)
+        stages = {"prune": self.work.stage(f"{folder}/prune", lambda: prune_opened(self._open(parent), self.data, pruned, settings,
+                                                                                   self.choice, quiet).to_json())}
+        finished = self._finish(folder, self.settings.align, parent, pruned, stages, quiet)
+        return {"dropped": [], "pruned": (before["macs"] - finished["macs"]) / base, **finished}
+
+    def _finish(self, folder: str, settings: AlignSettings, parent: Path, path: Path, stages: dict[str, dict[str, Any]],
+                reporter: Reporter) -> dict[str, Any]:
+        """Align and merge a model that has just lost something, and measure it."""
+        aligned, merged = (self.work.file(f"{folder}/{name}.pth") for name in ("aligned", "merged"))
         if self.settings.heals:
-            stages["align"] = self.work.stage(f"{folder}/align", partial(self._align, plan, parent, dropped, aligned, quiet), shared=True)
+            stages["align"] = self.work.stage(f"{folder}/align", partial(self._align, settings, parent, path, aligned, reporter), shared=True)
             path = aligned
             if stages["align"]["lora"]:
                 stages["merge"] = self.work.stage(f"{folder}/merge", lambda: merge(aligned, merged, self.choice, device=self.device).to_json())
                 path = merged
-        measured = self._measure(f"{folder}/heldout", path, quiet)
-        stages["evaluate"] = measured
-        now = stages["drop"]["now"]
-        return {"dropped": now[0] if len(now) == 1 else now, **measured, "path": str(path),
-                "seconds": {name: stage["seconds"] for name, stage in stages.items()}}, now
+        stages["evaluate"] = measured = self._measure(f"{folder}/heldout", path, reporter)
+        return {**measured, "path": str(path), "seconds": {name: stage["seconds"] for name, stage in stages.items()}}
 
     def _select(self, plan: Step, parent: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
         settings = self.settings
@@ -160,9 +193,9 @@ class _Run:
         opened = self._open(parent)
         return select_opened(opened, self.data, self.choice, self.source, output, options, reporter=reporter).to_json()
 
-    def _align(self, plan: Step, parent: Path, dropped: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
-        teacher = self.baseline if plan.align.teacher == "static" else self._open(parent)
-        return align_opened(self._open(dropped), teacher, self.data, self.choice, self.source, output, plan.align, reporter).to_json()
+    def _align(self, settings: AlignSettings, parent: Path, path: Path, output: Path, reporter: Reporter) -> dict[str, Any]:
+        teacher = self.baseline if settings.teacher == "static" else self._open(parent)
+        return align_opened(self._open(path), teacher, self.data, self.choice, self.source, output, settings, reporter).to_json()
 
     def _measure(self, name: str, path: Path, reporter: Reporter | None = None) -> dict[str, Any]:
         """MACs, parameters, latency (in turn with the baseline, so that their ratio means something), held-out mAP."""
@@ -197,6 +230,10 @@ class _Run:
 
     def _open(self, path: Path) -> Opened:
         return open_detector(path, self.device, SILENT)
+
+
+def _listed(dropped: Unit | list[Unit]) -> list[Unit]:
+    return dropped if isinstance(dropped, list) else [dropped]
 
 
 def _how(plan: Step) -> dict[str, int]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile, check_merged
+from tadshrink.compress.pruning import model_places, most_prunable, unit_costs
 from tadshrink.compress.student import check_settings
-from tadshrink.compress.target import DropBudget, parse_target, plan_drops
+from tadshrink.compress.target import DropBudget, parse_share, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
 from tadshrink.distributed import only_first, start
 from tadshrink.errors import UserError
+from tadshrink.models.units import units
 from tadshrink.profiling.macs import MacsReport, detector_macs
 from tadshrink.reporting import Reporter
 from tadshrink.run_settings import RunSettings
@@ -59,10 +61,26 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     budget = plan_drops(target, macs, settings.at_least, settings.unit)
     start(baseline.compute.device)
     check_settings(baseline.detector, settings.align)
+    _check_pruning(baseline, settings, budget)
     only_first(lambda: prepare_data(choice, reporter))
     baseline, data = fitted(baseline, choice.load(reporter), reporter)
     check_splits(data, ["train", HELDOUT, "test"])
     return RunInputs(baseline, choice, data, budget, macs)
+
+
+def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget) -> None:
+    """Refuse a share that the blocks that will be left do not have, taken as alike; a latency may leave any number of them."""
+    if settings.with_channel_pruning is None:
+        return
+    share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
+    detector = baseline.detector
+    where = model_places(detector, baseline.checkpoint.state)
+    there = len(units(detector.blocks.left, settings.unit))
+    left = 1 - (budget.count / there if budget.latency_ms is None else 0)
+    most = most_prunable(unit_costs(detector, where), where) * left / detector_macs(detector).total
+    if share > most:
+        raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: about {most:.1%} of the MACs can be pruned from the blocks "
+                        "that will be left", fix="Lower it, or --target")
 
 
 def builtin_baseline(dataset: DatasetChoice) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationError
 
+from tadshrink.compress.prune_settings import IMPORTANCE, Importance
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
@@ -38,6 +39,10 @@ class RunSettings(Settings):
     unit: Literal["block", "attention", "mlp"] = setting("block", "What is dropped: blocks, or one half of them.", PANEL)
     tolerance: float = setting(2.0, "Held-out average mAP, in points, that may be lost.", PANEL, ge=0)
     latency_runs: int = setting(20, "Timed runs of each model.", PANEL, ge=1)
+    with_channel_pruning: str | None = setting(
+        None, "After the last drop, prune heads and hidden units of the blocks that are left: a share of the uncompressed detector's MACs "
+        "(10%), on top of the target. Healed like a drop.", PANEL)
+    importance: Importance = setting("magnitude", f"With channel pruning: {IMPORTANCE}", PANEL)
     select: SelectSettings = SelectSettings()
     align: AlignSettings = AlignSettings()
 

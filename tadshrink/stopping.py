@@ -25,11 +25,16 @@ class StopRule:
         return f"the target is met: a window takes {model['latency_ms']:.1f} ms with {model['blocks']} blocks"
 
     def fallen(self, dropped: list[Unit], step: dict[str, Any], before: dict[str, Any]) -> str | None:
-        """Why a step is not kept: accuracy on held-out videos has not come back. Without alignment, nothing is asked of it."""
+        """Why a step is not kept: accuracy on held-out videos has not come back. Without alignment, nothing is asked of it.
+
+        Args:
+            dropped: by this step; nothing where it pruned.
+        """
         reached, wanted = (model["heldout"]["average_map"] for model in (step, before))
         if not self.settings.heals or reached >= wanted - self.settings.tolerance:
             return None
-        return (f"without {self._named(dropped)} the held-out average mAP stays at {reached:.2f}, more than "
+        lost = f"without {self._named(dropped)}" if dropped else "after channel pruning"
+        return (f"{lost} the held-out average mAP stays at {reached:.2f}, more than "
                 f"{self.settings.tolerance:g} below the baseline's {wanted:.2f}")
 
     def exhausted(self) -> str:
@@ -41,9 +46,14 @@ class StopRule:
             return f"the latency target of {limit:g} ms is missed"
         return f"the latency target of {limit:g} ms is out of reach: one {NOUN[self.settings.unit]} is left"
 
-    def sentence(self, reason: str, gone: list[Unit]) -> str:
-        """The reason, and what was kept."""
-        return f"{reason}; kept is {f'the model without {self._named(gone)}' if gone else 'the baseline'}"
+    def sentence(self, reason: str, gone: list[Unit], pruned: float = 0.0) -> str:
+        """The reason, and what was kept.
+
+        Args:
+            pruned: share of the baseline's MACs that was taken out of the blocks that are left.
+        """
+        kept = f"the model without {self._named(gone)}" if gone else "the baseline"
+        return f"{reason}; kept is {kept}{f', with {pruned:.1%} of the MACs pruned from its blocks' if pruned else ''}"
 
     def _named(self, chosen: list[Unit]) -> str:
         nouns = NOUN if len(chosen) == 1 else NOUNS

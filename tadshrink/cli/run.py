@@ -87,7 +87,8 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _name(number: int, step: dict[str, Any]) -> str:
-    return f"drop {number}" if step["kept"] else f"drop {number} (not kept)"
+    name = "pruning" if "pruned" in step else f"drop {number}"
+    return name if step["kept"] else f"{name} (not kept)"
 
 
 def _cost(name: str, item: dict[str, Any], base: dict[str, Any]) -> list[object]:

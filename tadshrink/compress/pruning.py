@@ -68,6 +68,12 @@ def places(body: Body, left: Left, state: Mapping[str, Tensor], heads: Callable[
     return found
 
 
+def model_places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, str], Places]:
+    """:func:`places` of a detector with these weights."""
+    sizes = getattr(detector.config, detector.body.part).sizes
+    return places(detector.body, detector.blocks.left, state, lambda index: sizes(index)[0])
+
+
 def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor]) -> Scores:
     """L2 norm of all weights of each (Li et al. 2017)."""
     return {key: sum(item.grouped(cut, state[item.prefix + cut.name]).double().square().sum(1) for cut in item.cuts).sqrt()
@@ -111,13 +117,23 @@ def unit_costs(detector: Detector, where: Mapping[tuple[int, str], Places]) -> d
     with torch.device("meta"):
         small = Detector(least, gone(config.block_count, detector.blocks.left)).eval()
     more, less = ([*_by_half(detector_macs(model), where).values()] for model in (detector, small))
-    return {key: (most - rest) / max(1, item.count - (1 if key[1] == "attention" else TOGETHER))
+    return {key: (most - rest) / max(1, item.count - _together(key))
             for (key, item), most, rest in zip(where.items(), more, less, strict=True)}
 
 
 def _by_half(report: MacsReport, where: Mapping[tuple[int, str], Places]) -> dict[tuple[int, str], int]:
     listed = {half: iter(report.per_half[half]) for half in HALVES}
     return {key: next(listed[key[1]]) for key in where}
+
+
+def most_prunable(costs: Mapping[tuple[int, str], float], where: Mapping[tuple[int, str], Places]) -> float:
+    """MACs of all that may go, see :func:`choose`."""
+    return sum(costs[key] * (len(range(0, item.count - size, size)) * size) for key, item in where.items()
+               for size in [_together(key)])
+
+
+def _together(key: tuple[int, str]) -> int:
+    return 1 if key[1] == "attention" else TOGETHER
 
 
 def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, wanted: float) -> Plan:
@@ -147,7 +163,7 @@ def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, w
 def _groups(scores: Scores, costs: Mapping[tuple[int, str], float]) -> Iterator[_Group]:
     """All that may go. Of each half, the best always stays."""
     for key, values in scores.items():
-        size = 1 if key[1] == "attention" else TOGETHER
+        size = _together(key)
         order = values.argsort().tolist()
         share = values / values.mean().clamp(min=1e-30)
         for first in range(0, len(order) - size, size):

@@ -47,6 +47,21 @@ def parse_target(text: str) -> Target:
     return Target(value, kind, text.strip())
 
 
+def parse_share(text: str, option: str = "--target") -> float:
+    """Read ``25%`` as 0.25.
+
+    Args:
+        option: that it was given to.
+
+    Raises:
+        UserError: something else, or out of range.
+    """
+    found = _FORM.fullmatch(text)
+    if not found or found[2] != "%" or not 0 < float(found[1]) < 100:
+        raise UserError(f"{option} {text!r} is not a share of the multiply-adds", fix="Give one such as 25%")
+    return float(found[1]) / 100
+
+
 def plan_drops(target: Target, report: MacsReport, at_least: bool, kind: str = "block") -> DropBudget:
     """Turn a target into a number of units to drop.
 

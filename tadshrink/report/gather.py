@@ -92,9 +92,9 @@ def _steps(folder: Path, told: list[dict[str, Any]] | None) -> tuple[Step, ...]:
 
 
 def _step(folder: Path, number: int, told: dict[str, Any]) -> Step:
-    stages = {name: _read(folder / f"{name}.json") or {} for name in ("select", "drop", "align", "merge", "heldout")}
+    stages = {name: _read(folder / f"{name}.json") or {} for name in ("select", "drop", "prune", "align", "merge", "heldout")}
     gone = stages["drop"].get("now", told.get("dropped", []))
-    model = _model(f"drop {number}", told, gone if isinstance(gone, list) else [gone], told.get("kept", True))
+    model = _model("pruning" if stages["prune"] else f"drop {number}", told, gone if isinstance(gone, list) else [gone], told.get("kept", True))
     seconds = {name: stage["seconds"] for name, stage in stages.items() if "seconds" in stage}
     return Step(model, stages["select"] or None, stages["align"].get("curve", []), seconds)
 
@@ -104,11 +104,12 @@ def _read(file: Path) -> Any:
 
 
 def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
-    """One step for each drop in the history, with the alignment after it; and the ranking that is there, for a drop to come."""
+    """One step for each drop and pruning in the history, with the alignment after it; and the ranking that is there, for a drop to come."""
     steps: list[Step] = []
     for entry in checkpoint.history:
-        if entry["command"] == "drop":
-            steps.append(Step(Model(f"drop {len(steps) + 1}", tuple(entry["metrics"].get("dropped", ())))))
+        if entry["command"] in ("drop", "prune"):
+            name = "pruning" if entry["command"] == "prune" else f"drop {len(steps) + 1}"
+            steps.append(Step(Model(name, tuple(entry["metrics"].get("dropped", ())))))
         elif entry["command"] == "align" and steps:
             steps[-1] = replace(steps[-1], curve=entry["metrics"].get("curve", []))
     ranked = [Step(Model("ranking"), checkpoint.ranking)] if checkpoint.ranking else []

@@ -23,11 +23,11 @@ from tadshrink.compress.pruning import (
     choose,
     cut,
     kept_sizes,
-    places,
+    model_places,
     silenced,
     unit_costs,
 )
-from tadshrink.compress.target import parse_target
+from tadshrink.compress.target import parse_share
 from tadshrink.compress.tasks import TASKS
 from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import HELDOUT, Dataset
@@ -99,16 +99,14 @@ def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: P
                  reporter: Reporter = SILENT) -> Pruned:
     """:func:`prune` for a detector and data that are open already."""
     check_merged(opened.checkpoint, opened.path)
-    target = parse_target(settings.target)
-    if target.kind != "%":
-        raise UserError(f"--target {settings.target!r} is not understood", fix="Give a share of the multiply-adds, such as 25%")
+    share = parse_share(settings.target)
     detector, state = opened.detector, opened.checkpoint.state
     config, body = detector.config, detector.body
     sizes = getattr(config, body.part).sizes
-    where = places(body, detector.blocks.left, state, lambda index: sizes(index)[0])
+    where = model_places(detector, state)
     report = detector_macs(detector)
     scores = _scores(opened, data, where, settings, reporter)
-    plan = choose(scores, unit_costs(detector, where), report.total, target.value / 100 * report.total)
+    plan = choose(scores, unit_costs(detector, where), report.total, share * report.total)
     narrow = narrowed(body, config, kept_sizes(plan, config.block_count, sizes))
     made = replace(opened.checkpoint, architecture=narrow.model_dump(mode="json"), state=cut(state, where, plan), ranking=None)
     pruned = build_model(made, opened.path)

@@ -72,7 +72,7 @@ def test_pruned_twice(pruned: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_be(tiny: Any, tmp_path: Path) -> None:
     output = tmp_path / "out.pth"
-    for settings, message in ((PruneSettings(importance="taylor"), "measured on videos"), (PruneSettings(target="3"), "not understood"),
+    for settings, message in ((PruneSettings(importance="taylor"), "measured on videos"), (PruneSettings(target="3"), "not a share"),
                               (PruneSettings(target="95%"), "cannot be pruned")):
         with pytest.raises(UserError, match=message):
             prune(tiny.checkpoint, output, settings, device="cpu")

@@ -65,7 +65,7 @@ def _panel(axis: Axes, findings: Findings, models: list[Model], place: Callable[
 
 def _label(model: Model) -> str:
     if not model.dropped:
-        return "base"
+        return "base" if model.name == "baseline" else model.name
     return str(model.dropped[0]) if len(model.dropped) == 1 else f"{len(model.dropped)} units"
 
 

@@ -1,0 +1,99 @@
+"""Runs that prune channels after the last drop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.select_settings import SelectSettings
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.errors import UserError
+from tadshrink.pipeline import run
+from tadshrink.profiling.macs import detector_macs
+from tadshrink.report.gather import gather_checkpoint, gather_run
+from tadshrink.report.page import render
+from tadshrink.reporting import SILENT
+from tadshrink.run_settings import RunSettings
+from tadshrink.stages.align import align
+from tadshrink.stages.common import open_detector
+from tadshrink.stages.merge import merge
+from tadshrink.stages.prune import prune
+
+SETTINGS = RunSettings(target="1", tolerance=100, latency_runs=1, with_channel_pruning="10%", select=SelectSettings(metric="cosine"),
+                       align=AlignSettings(epochs=1, batch_size=4))
+
+
+@pytest.fixture(scope="module")
+def done(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run(tiny.checkpoint, tiny.choice, tmp_path_factory.mktemp("pruning"), SETTINGS, device="cpu").to_json()
+
+
+def test_what_the_drops_left_is_pruned_healed_and_measured(done: dict[str, Any]) -> None:
+    dropped, pruned = done["steps"]
+    assert (dropped["blocks"], pruned["blocks"], pruned["dropped"]) == (3, 3, [])
+    base = done["baseline"]["macs"]
+    assert pruned["macs"] == done["final"]["macs"] == detector_macs(open_detector(Path(done["output"]), "cpu", SILENT).detector).total
+    # Ten percent of the uncompressed model's, as near as whole heads and groups of hidden units come to it.
+    assert pruned["pruned"] == (dropped["macs"] - pruned["macs"]) / base == pytest.approx(0.1, abs=0.02)
+    assert pruned["seconds"].keys() == {"prune", "align", "merge", "evaluate"}
+    assert done["checksum"] == pruned["checksum"]
+    kept = f"kept is the model without block {dropped['dropped']}, with {pruned['pruned']:.1%} of the MACs pruned from its blocks"
+    assert done["stopped_because"].endswith(kept)
+
+
+def test_by_hand_it_gives_the_same_weights(done: dict[str, Any], tiny: Any, tmp_path: Path) -> None:
+    dropped, pruned = done["steps"]
+    share = 10 * done["baseline"]["macs"] / dropped["macs"]
+    steps = [tmp_path / f"{name}.pth" for name in ("pruned", "aligned", "merged")]
+    prune(Path(dropped["path"]), steps[0], PruneSettings(target=f"{share:.6f}%"), device="cpu")
+    align(steps[0], tiny.checkpoint, tiny.choice, steps[1], SETTINGS.align, "cpu")
+    merge(steps[1], steps[2], device="cpu")
+    assert load_checkpoint(steps[2]).checksum == pruned["checksum"]
+
+
+def test_accuracy_that_does_not_come_back_leaves_the_drops(done: dict[str, Any], tiny: Any, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    from tadshrink import pipeline
+
+    honest = pipeline.evaluate_detector
+
+    def judged(opened: Any, *rest: Any, **more: Any) -> Any:
+        result = honest(opened, *rest, **more)
+        narrower = opened.checkpoint.architecture["backbone"]["kept"]
+        return _At(result, 0.0 if narrower else 50.0)
+
+    monkeypatch.setattr(pipeline, "evaluate_detector", judged)
+    settings = SETTINGS.model_copy(update={"tolerance": 5, "align": AlignSettings(epochs=0)})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", settings, device="cpu").to_json()
+    assert [step["kept"] for step in result["steps"]] == [True, False]
+    assert "after channel pruning the held-out average mAP stays at 0.00" in result["stopped_because"]
+    assert result["stopped_because"].endswith(f"kept is the model without block {result['steps'][0]['dropped']}")
+    assert result["checksum"] == result["steps"][0]["checksum"]
+
+
+class _At:
+    """Figures with another average."""
+
+    def __init__(self, result: Any, average: float) -> None:
+        self.result, self.average = result, average
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.result.to_json(), "average_map": self.average}
+
+
+@pytest.mark.parametrize(("given", "message"), [("3", "is not a share"), ("0%", "is not a share"), ("70%", r"can be pruned from the blocks")])
+def test_a_share_that_cannot_be_is_refused_before_anything_is_done(tiny: Any, tmp_path: Path, given: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"--with-channel-pruning '?{given}'?.*{message}"):
+        run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS.model_copy(update={"with_channel_pruning": given}), device="cpu")
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
+    findings = gather_run(Path(done["work_dir"]))
+    assert [step.model.name for step in findings.steps] == ["drop 1", "pruning"]
+    assert "--with-channel-pruning 10%" in render(findings)
+    assert [step.model.name for step in gather_checkpoint(Path(done["output"])).steps] == ["drop 1", "pruning"]
