@@ -167,8 +167,9 @@ class _Run:
         folder, quiet, base = f"step-{number}", _Labelled(self.reporter, "pruning"), self.macs[self.baseline.checksum]
         share = parse_share(self.settings.with_channel_pruning or "", "--with-channel-pruning") * base / before["macs"]
         pruned = self.work.file(f"{folder}/pruned.pth")
-        settings = PruneSettings(target=f"{100 * share:.6f}%", importance=self.settings.importance, seed=self.settings.select.seed,
-                                 batch_size=self.settings.select.batch_size)
+        select = self.settings.select
+        settings = PruneSettings(target=f"{100 * share:.6f}%", importance=self.settings.importance or "magnitude", seed=select.seed,
+                                 batch_size=select.batch_size)
         stages = {"prune": self.work.stage(f"{folder}/prune", lambda: prune_opened(self._open(parent), self.data, pruned, settings,
                                                                                    self.choice, quiet).to_json())}
         finished = self._finish(folder, self.settings.align, parent, pruned, stages, quiet)

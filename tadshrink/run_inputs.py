@@ -71,6 +71,8 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
 def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget) -> None:
     """Refuse a share that the blocks that will be left do not have, taken as alike; a latency may leave any number of them."""
     if settings.with_channel_pruning is None:
+        if settings.importance:
+            raise UserError("--importance means nothing without --with-channel-pruning", fix="Give both, or neither")
         return
     share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
     detector = baseline.detector

@@ -42,7 +42,7 @@ class RunSettings(Settings):
     with_channel_pruning: str | None = setting(
         None, "After the last drop, prune heads and hidden units of the blocks that are left: a share of the uncompressed detector's MACs "
         "(10%), on top of the target. Healed like a drop.", PANEL)
-    importance: Importance = setting("magnitude", f"With channel pruning: {IMPORTANCE}", PANEL)
+    importance: Importance | None = setting(None, f"{IMPORTANCE[:-1]}. Default with channel pruning: magnitude.", PANEL)
     select: SelectSettings = SelectSettings()
     align: AlignSettings = AlignSettings()
 

@@ -92,6 +92,12 @@ def test_a_share_that_cannot_be_is_refused_before_anything_is_done(tiny: Any, tm
     assert not (tmp_path / "work").exists()
 
 
+def test_importance_means_nothing_without_pruning(tiny: Any, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"with_channel_pruning": None, "importance": "taylor"})
+    with pytest.raises(UserError, match="--importance means nothing without --with-channel-pruning"):
+        run(tiny.checkpoint, tiny.choice, tmp_path / "work", settings, device="cpu")
+
+
 def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
     findings = gather_run(Path(done["work_dir"]))
     assert [step.model.name for step in findings.steps] == ["drop 1", "pruning"]

@@ -23,6 +23,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -137,17 +138,27 @@ class Job:
 
     def compressed(self, variant: str, target: str, steps: dict[str, int]) -> list[dict[str, Any]]:
         """Run to a target; a row for each number of steps."""
-        given = VARIANTS[variant]
-        # Only mAP is raced for.
-        select = given.get("select", self.benchmark.select)
-        settings = run_settings({"run": {**given.get("run", {}), "target": target, "tolerance": 100},
-                                 "select": {**select, "seed": self.seed},
-                                 "align": {**self.benchmark.align, **given.get("align", {}), "seed": self.seed}})
-        folder = self.folder / f"{variant.replace(' ', '-')}-{self.seed}-{target.rstrip('%')}"
-        done = run(self.baseline, self.choice, folder, settings, reporter=ConsoleReporter()).to_json()["steps"]
+        done = self.steps(variant, target)
         return [self.row(name, Path(done[count - 1]["path"]), sum(sum(step["seconds"].values()) for step in done[:count]),
                          speedup=done[count - 1]["speedup"], dropped=[step["dropped"] for step in done[:count]])
                 for name, count in steps.items()]
+
+    def steps(self, variant: str, target: str) -> list[dict[str, Any]]:
+        """Those of the run to a target; a run that was done before is read."""
+        given = VARIANTS[variant]
+        settings = run_settings({"run": {**given.get("run", {}), "target": target, "tolerance": 100},
+                                 "select": self.select_settings(given), "align": {**self.align_settings, **given.get("align", {})}})
+        folder = self.folder / f"{variant.replace(' ', '-')}-{self.seed}-{target.rstrip('%')}"
+        return run(self.baseline, self.choice, folder, settings, reporter=ConsoleReporter()).to_json()["steps"]
+
+    def select_settings(self, given: Recipe) -> dict[str, Any]:
+        """Only mAP is raced for."""
+        return {**given.get("select", self.benchmark.select), "seed": self.seed}
+
+    @property
+    def align_settings(self) -> dict[str, Any]:
+        """Of every variant, but for what it changes."""
+        return {**self.benchmark.align, "seed": self.seed}
 
     def counts(self) -> dict[str, int]:
         """Blocks to drop for each target."""
@@ -155,10 +166,10 @@ class Job:
         macs = detector_macs(detector)
         return {target: plan_drops(parse_target(target), macs, at_least=False).count for target in TARGETS}
 
-    def row(self, target: str, path: Path, seconds: float, **more: Any) -> dict[str, Any]:
+    def row(self, target: str, path: Path, seconds: float, judged_on: Sequence[str] = ("heldout", "testing"), **more: Any) -> dict[str, Any]:
         """What a model is worth."""
         detector = open_detector(path, None, SILENT).detector
-        splits = {split: evaluate(path, self.choice, split, reporter=ConsoleReporter()).to_json() for split in ("heldout", "testing")}
+        splits = {split: evaluate(path, self.choice, split, reporter=ConsoleReporter()).to_json() for split in judged_on}
         return {"target": target, "seconds": seconds, "macs": detector_macs(detector).total,
                 "blocks": len(detector.blocks.indices), **more,
                 **{split: {"average_map": score["average_map"], "map": score["map"]} for split, score in splits.items()}}

@@ -1,0 +1,251 @@
+"""The comparison: mAP against multiply-adds and against measured time, for block drop, channel pruning, both, one-shot and cosine.
+
+    python -m tests.benchmarks.comparison --dataset hapt --data DATA --seeds 3
+    python -m tests.benchmarks.comparison --dataset synthetic --seeds 3
+
+Baselines and runs are those of tests.benchmarks.compression, with its --work-dir: what it has done is not done again. Pruning goes step
+by step as dropping does: each step takes as many multiply-adds as a block has, and is healed by the same alignment with the same teacher,
+so that at equal multiply-adds both were trained for as long. "Both" drops and prunes in turn. One-shot has the same epochs at once.
+
+Test videos are looked at once for each model, and decide nothing. Time is that of one window, all models of seed 0 and their baseline in
+turn, in one process. What is done is kept in --work-dir: the same command goes on after an interruption. Prints Markdown and writes it,
+with all figures as JSON and a picture, to tests/benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+# Before torch is imported, as the command line does it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from tadshrink.cli.console import ConsoleReporter
+from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.select_settings import SelectOptions
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.files import atomic_path, write_json, write_text
+from tadshrink.profiling.latency import Ratio, measure_in_turn
+from tadshrink.profiling.macs import detector_macs
+from tadshrink.profiling.windows import example_window
+from tadshrink.reporting import SILENT
+from tadshrink.stages.align import align
+from tadshrink.stages.common import open_detector
+from tadshrink.stages.drop import drop
+from tadshrink.stages.merge import merge
+from tadshrink.stages.prune import prune
+from tadshrink.stages.select import select
+from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, found
+
+#: Turns in which all models are timed.
+TURNS = 30
+#: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
+SLACK = 0.5
+#: Of the paper (VideoMAE-S, THUMOS14, mAP@0.5): method, share of multiply-adds, speed-up, mAP. Its baseline: 70.43.
+THEIRS = (("block drop", "92 %", "1.07x", "71.06"), ("block drop", "84 %", "1.17x", "71.37"), ("block drop", "76 %", "1.29x", "70.47"),
+          ("block drop", "68 %", "1.43x", "69.65"), ("channel pruning", "76 %", "1.09x", ""), ("channel pruning", "90 %", "", "70.2"),
+          ("both", "70 %", "", "70.2"), ("one-shot drop", "76 %", "", "68.91"))
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison(Job):
+    """All methods with one seed. Each gives the checkpoints on its way to the last target, in order."""
+
+    def run_of(self, variant: str) -> list[Path]:
+        """A run that passes every number of blocks."""
+        return [Path(step["path"]) for step in self.steps(variant, TARGETS[-1])]
+
+    def at_once(self) -> list[Path]:
+        """A run for each target."""
+        return [Path(self.steps("one-shot", target)[-1]["path"]) for target in TARGETS]
+
+    def in_turn(self, *ways: str) -> list[Path]:
+        """Drop and prune in this order, over and over, healing after each, until as much is gone as a run takes."""
+        detector = open_detector(self.baseline, None, SILENT).detector
+        report = detector_macs(detector)
+        block, least = report.per_block[0], report.total - self.counts()[TARGETS[-1]] * report.per_block[0]
+        done, now = [], self.baseline
+        while (left := self.macs(now)) > least + block / 2:
+            way, folder = ways[len(done) % len(ways)], self.folder / f"{'-'.join(ways)}-{self.seed}" / f"step-{len(done) + 1}"
+            if not (folder / "merged.pth").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                self.smaller(way, now, folder, block / left)
+            now = folder / "merged.pth"
+            done.append(now)
+        return done
+
+    def smaller(self, way: str, now: Path, folder: Path, share: float) -> None:
+        """One step."""
+        ranked, cut, aligned, reporter = folder / "selected.pth", folder / "cut.pth", folder / "aligned.pth", ConsoleReporter()
+        if way == "drop":
+            select(now, self.choice, ranked, SelectOptions(**self.select_settings({})), reporter=reporter)
+            drop(ranked, cut)
+        else:
+            prune(now, cut, PruneSettings(target=f"{100 * share:.6f}%"), reporter=reporter)
+        align(cut, self.baseline, self.choice, aligned, AlignSettings(**self.align_settings), reporter=reporter)
+        merge(aligned, folder / "merged.pth", self.choice, reporter=reporter)
+
+    def macs(self, path: Path) -> int:
+        """Of a window."""
+        return detector_macs(open_detector(path, None, SILENT).detector).total
+
+    def points(self, method: str) -> list[Point]:
+        """What the models of a method are worth; kept, as test videos are looked at once."""
+        kept = self.folder / f"comparison-{method.replace(' ', '-')}-{self.seed}.json"
+        if not kept.exists():
+            write_json(kept, [{**self.row("", path, 0.0, ("testing",)), "path": str(path)} for path in METHODS[method](self)])
+        return json.loads(kept.read_text())
+
+
+#: By name, from a seed to checkpoints.
+METHODS: dict[str, Callable[[Comparison], list[Path]]] = {
+    "block drop": lambda job: job.run_of("progressive"),
+    "channel pruning": lambda job: job.in_turn("prune"),
+    "both": lambda job: job.in_turn("drop", "prune"),
+    "one-shot drop": lambda job: job.at_once(),
+    "blocks ranked by cosine": lambda job: job.run_of("ranked by cosine"),
+}
+#: Alike in every picture, in the order of :data:`METHODS`.
+STYLES = ("o-", "s-", "D-", "^:", "v--")
+
+
+def speeds(job: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
+    """How many times as fast as the baseline each model of a seed is, and block drop beside channel pruning at 25 % fewer MACs."""
+    paths = [job.baseline, *(Path(point["path"]) for own in points.values() for point in own)]
+    opened = [open_detector(path, None, SILENT) for path in paths]
+    inputs, masks = (tensor.to(opened[0].compute.device) for tensor in example_window(opened[0].detector.config))
+    with torch.inference_mode(), opened[0].compute.autocast():
+        times = measure_in_turn([lambda model=one.detector: model(inputs, masks) for one in opened], 3, TURNS, opened[0].compute.device)
+    ratios = iter(Ratio.of(times[0], own).to_json() for own in times[1:])
+    of = dict(zip(paths, times, strict=True))
+    dropped, pruned = (near(points[name], 0.75 * job.macs(job.baseline)) for name in ("block drop", "channel pruning"))
+    beside = Ratio.of(of[Path(pruned["path"])], of[Path(dropped["path"])]).to_json()
+    return {"speedups": {name: [next(ratios) for _ in own] for name, own in points.items()}, "drop_over_pruning_at_75": beside,
+            "device": str(opened[0].compute.device), "threads": torch.get_num_threads()}
+
+
+def near(points: list[Point], macs: float) -> Point:
+    """The model whose multiply-adds come closest."""
+    return min(points, key=lambda point: abs(point["macs"] - macs))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A model of a method in the table and the picture: mean over seeds."""
+
+    macs: float
+    speedup: float
+    scores: tuple[float, ...]
+
+    @property
+    def average(self) -> float:
+        return mean(self.scores)
+
+
+def dots(points: list[dict[str, list[Point]]], told: dict[str, Any], whole: float) -> dict[str, list[Dot]]:
+    """By method. A step that not every seed has is left out."""
+    def of(method: str) -> Iterator[Dot]:
+        speed = told["speedups"][method]
+        for place, same in enumerate(zip(*(seed[method] for seed in points), strict=False)):
+            yield Dot(mean(point["macs"] for point in same) / whole, speed[place]["median"],
+                      tuple(point["testing"]["average_map"] for point in same))
+
+    return {method: list(of(method)) for method in METHODS}
+
+
+def table(found_dots: dict[str, list[Dot]], before: tuple[float, ...], told: dict[str, Any]) -> str:
+    """Every model, what follows from it, and the paper's own figures."""
+    lines = ["| method | MACs | speed-up | test average mAP, per seed | mean | spread |", "|---" * 6 + "|",
+             _row("baseline", Dot(1.0, 1.0, before))]
+    lines += [_row(method, dot) for method, own in found_dots.items() for dot in own]
+    theirs = ["| the paper's (VideoMAE-S, THUMOS14) | MACs | speed-up | mAP@0.5 |", "|---|---|---|---|", "| baseline | 100 % | 1.00x | 70.43 |",
+              *(f"| {' | '.join(row)} |" for row in THEIRS)]
+    return "\n".join([*lines, "", *_findings(found_dots, mean(before), told), "", *theirs]) + "\n"
+
+
+def _row(name: str, dot: Dot) -> str:
+    spread = f"{stdev(dot.scores):.2f}" if len(dot.scores) > 1 else ""
+    return (f"| {name} | {dot.macs:.1%} | {dot.speedup:.2f}x | {', '.join(f'{score:.2f}' for score in dot.scores)} | {dot.average:.2f} | "
+            f"{spread} |")
+
+
+def _findings(found_dots: dict[str, list[Dot]], before: float, told: dict[str, Any]) -> Iterator[str]:
+    beside = told["drop_over_pruning_at_75"]
+    yield (f"- At 25 % fewer multiply-adds the model with dropped blocks is {beside['median']:.2f}x as fast as the pruned one "
+           f"({beside['low']:.2f} to {beside['high']:.2f}).")
+    for dot in found_dots["channel pruning"][-1:]:
+        if as_fast := [other for other in found_dots["block drop"] if other.speedup >= dot.speedup]:
+            one = as_fast[0]
+            yield (f"- As fast as channel pruning gets ({dot.speedup:.2f}x, mAP {dot.average:.2f}): block drop with {one.macs:.0%} of the "
+                   f"multiply-adds, {one.speedup:.2f}x, mAP {one.average:.2f}.")
+    kept = {method: [dot for dot in own if dot.average >= before - SLACK] for method, own in found_dots.items()}
+    most = ", ".join(f"{method} {1 - min(dot.macs for dot in own):.0%}" if own else f"{method} none" for method, own in kept.items())
+    yield f"- Most multiply-adds saved within {SLACK:g} points of the baseline's mean: {most}."
+
+
+def picture(found_dots: dict[str, list[Dot]], before: float, path: Path) -> None:
+    """mAP against multiply-adds and against time."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for (method, own), style in zip(found_dots.items(), STYLES, strict=True):
+        scores = [before, *(dot.average for dot in own)]
+        left.plot([100, *(100 * dot.macs for dot in own)], scores, style, label=method, markersize=4)
+        right.plot([1, *(dot.speedup for dot in own)], scores, style, label=method, markersize=4)
+    left.set(xlabel="multiply-adds, % of the baseline's", ylabel="average mAP on test videos, %")
+    left.invert_xaxis()
+    right.set(xlabel="measured speed-up over the baseline")
+    for axis in (left, right):
+        axis.axhline(before, color="0.7", linewidth=0.8, zorder=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False, fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def main() -> None:
+    """Run, print, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=("hapt", "synthetic"), required=True)
+    parser.add_argument("--data", type=Path, help="folder of the real datasets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work-dir", type=Path)
+    given = parser.parse_args()
+    folder = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    benchmark = BENCHMARKS[given.dataset]
+    jobs = [Comparison(benchmark, benchmark.choice(given.data), seed, folder) for seed in range(given.seeds)]
+    before = tuple(baseline(job)["testing"]["average_map"] for job in jobs)
+    points = [{method: job.points(method) for method in METHODS} for job in jobs]
+    told = speeds(jobs[0], points[0])
+    drawn = dots(points, told, jobs[0].macs(jobs[0].baseline))
+    write_json(RESULTS / f"comparison_{given.dataset}.json", {
+        "command": f"python -m tests.benchmarks.comparison --dataset {given.dataset} --seeds {given.seeds}", "baseline": before,
+        "points": [{method: [{key: value for key, value in point.items() if key != "path"} for point in own] for method, own in seed.items()}
+                   for seed in points], **told})
+    text = table(drawn, before, told)
+    write_text(RESULTS / f"comparison_{given.dataset}.md", text)
+    picture(drawn, mean(before), RESULTS / f"comparison_{given.dataset}.png")
+    print(text)
+
+
+def baseline(job: Comparison) -> Point:
+    """Its row; the baseline is trained if need be."""
+    kept = found(job.folder, BASELINE, job.seed)
+    if not kept.exists():
+        write_json(kept, {"variant": BASELINE, "seed": job.seed, "peak_bytes": 0, "rows": job.train()})
+    return json.loads(kept.read_text())["rows"][0]
+
+
+if __name__ == "__main__":
+    main()
