@@ -96,6 +96,10 @@ class Dataset:
             return roles.get(name, name)
         return (roles | {"training": config.train, "testing": config.test}).get(name, name)
 
+    def part_of(self, record: VideoRecord) -> str:
+        """The split of a record, by its name in the annotation file; ``heldout`` where it is held out."""
+        return HELDOUT if record.subset == self.config.splits.train and self._is_heldout(record) else record.subset
+
     def _advice(self, subset: str) -> str:
         present = sorted({record.subset for record in self.records})
         if subset == self.config.splits.train and subset in present:
