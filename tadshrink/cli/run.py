@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
 from tadshrink.cli.run_plan import print_plan
 from tadshrink.cli.settings import takes
@@ -29,10 +29,10 @@ def command(
     for_select: dict[str, Any],
     for_align: dict[str, Any],
     checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Trained detector. Default, for synthetic: the one in the "
-                                                      "package.", show_default=False)] = None,
+                                                      "package.", show_default=False, autocompletion=completion.checkpoints)] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="YAML", help="Settings as KEY: VALUE lines in sections run, select and "
                                                 "align, with the names of these options. What is given here is stronger.",
-                                                show_default=False)] = None,
+                                                show_default=False, autocompletion=completion.yamls)] = None,
     work_dir: Annotated[Path | None, typer.Option("--work-dir", help="Folder of the run. Default: tadshrink-runs/DATASET-TARGET.",
                                                   show_default=False)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left in the work dir.")] = False,

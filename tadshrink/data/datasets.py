@@ -15,6 +15,7 @@ from tadshrink.data.annotations.lists import read_classes, read_names
 from tadshrink.data.annotations.oddities import find_oddities
 from tadshrink.data.annotations.reading import require_sound
 from tadshrink.data.dataset_config import DatasetConfig, parse_dataset_config
+from tadshrink.data.names import builtin_names
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
@@ -117,12 +118,6 @@ def data_root() -> Path:
     if given := os.environ.get("TADSHRINK_DATA"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tadshrink"
-
-
-def builtin_names() -> list[str]:
-    """Names that ``--dataset`` takes without a file."""
-    folder = package_files("tadshrink.data") / "builtin"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def read_dataset_config(dataset: str | Path, root: Path | None = None) -> tuple[DatasetConfig, Path]:
