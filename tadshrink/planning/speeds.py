@@ -76,5 +76,5 @@ class Quick:
 
     def words(self) -> str:
         """What it was measured on."""
-        steps = f" and {self.trained.steps} training steps of {self.trained.windows} windows" if self.trained else ""
+        steps = f" and {self.trained.steps} training steps (batches of {self.trained.windows})" if self.trained else ""
         return f"{self.loading.windows} windows read, {self.speed.calls} passes of each model{steps}"
