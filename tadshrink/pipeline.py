@@ -172,14 +172,14 @@ class _Run:
                                  batch_size=select.batch_size)
         stages = {"prune": self.work.stage(f"{folder}/prune", lambda: prune_opened(self._open(parent), self.data, pruned, settings,
                                                                                    self.choice, quiet).to_json())}
-        finished = self._finish(folder, self.settings.align, parent, pruned, stages, quiet)
+        finished = self._finish(folder, self.settings.align.after_pruning, parent, pruned, stages, quiet)
         return {"dropped": [], "pruned": (before["macs"] - finished["macs"]) / base, **finished}
 
     def _finish(self, folder: str, settings: AlignSettings, parent: Path, path: Path, stages: dict[str, dict[str, Any]],
                 reporter: Reporter) -> dict[str, Any]:
         """Align and merge a model that has just lost something, and measure it."""
         aligned, merged = (self.work.file(f"{folder}/{name}.pth") for name in ("aligned", "merged"))
-        if self.settings.heals:
+        if settings.heals:
             stages["align"] = self.work.stage(f"{folder}/align", partial(self._align, settings, parent, path, aligned, reporter), shared=True)
             path = aligned
             if stages["align"]["lora"]:

@@ -25,17 +25,25 @@ from tadshrink.stages.inputs import check_splits, data_state
 
 #: The dataset for which the package holds a trained baseline, and can make the data.
 BUILTIN = "synthetic"
+#: What a run trains on, steers by, and ends with.
+SPLITS = ("train", HELDOUT, "test")
 
 
 @dataclass(frozen=True)
-class RunInputs:
-    """The model to compress, what it costs, the data, and how many units may go."""
+class RunModel:
+    """The model to compress, how many units may go, and what it costs."""
 
     baseline: Opened
-    choice: DatasetChoice
-    data: Dataset
     budget: DropBudget
     macs: MacsReport
+
+
+@dataclass(frozen=True)
+class RunInputs(RunModel):
+    """The same, with the data."""
+
+    choice: DatasetChoice
+    data: Dataset
 
     def plan(self, settings: RunSettings) -> dict[str, Any]:
         """All that the result depends on, as JSON: a run goes on only while none of it changes."""
@@ -53,6 +61,18 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     Raises:
         UserError: whatever of this would stop the run later.
     """
+    model = open_baseline(checkpoint, choice, settings, device, reporter)
+    only_first(lambda: prepare_data(choice, reporter))
+    return with_data(model, choice, reporter)
+
+
+def open_baseline(checkpoint: Path | ModelFile | None, choice: DatasetChoice, settings: RunSettings, device: str | None,
+                  reporter: Reporter) -> RunModel:
+    """Open the model, and find out how many of its units may go.
+
+    Raises:
+        UserError: an unreadable checkpoint, LoRA that is not merged yet, or settings that it does not take.
+    """
     target = parse_target(settings.target)
     source = checkpoint or builtin_baseline(choice)
     baseline = open_detector(source, device, reporter)
@@ -61,14 +81,22 @@ def open_inputs(checkpoint: Path | ModelFile | None, choice: DatasetChoice, sett
     budget = plan_drops(target, macs, settings.at_least, settings.unit)
     start(baseline.compute.device)
     check_settings(baseline.detector, settings.align)
-    _check_pruning(baseline, settings, budget)
-    only_first(lambda: prepare_data(choice, reporter))
-    baseline, data = fitted(baseline, choice.load(reporter), reporter)
-    check_splits(data, ["train", HELDOUT, "test"])
-    return RunInputs(baseline, choice, data, budget, macs)
+    _check_pruning(baseline, settings, budget, macs)
+    return RunModel(baseline, budget, macs)
 
 
-def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget) -> None:
+def with_data(model: RunModel, choice: DatasetChoice, reporter: Reporter) -> RunInputs:
+    """Open the data, for a model that is open already.
+
+    Raises:
+        UserError: the data cannot be used, or is not for this model.
+    """
+    baseline, data = fitted(model.baseline, choice.load(reporter), reporter)
+    check_splits(data, SPLITS)
+    return RunInputs(baseline, model.budget, model.macs, choice, data)
+
+
+def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, macs: MacsReport) -> None:
     """Refuse a share that the blocks that will be left do not have, taken as alike; a latency may leave any number of them."""
     if settings.with_channel_pruning is None:
         if settings.importance:
@@ -79,7 +107,7 @@ def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget) 
     where = model_places(detector, baseline.checkpoint.state)
     there = len(units(detector.blocks.left, settings.unit))
     left = 1 - (budget.count / there if budget.latency_ms is None else 0)
-    most = most_prunable(unit_costs(detector, where), where) * left / detector_macs(detector).total
+    most = most_prunable(unit_costs(detector, where), where) * left / macs.total
     if share > most:
         raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: about {most:.1%} of the MACs can be pruned from the blocks "
                         "that will be left", fix="Lower it, or --target")
@@ -99,9 +127,14 @@ def builtin_baseline(dataset: DatasetChoice) -> Path:
 
 def prepare_data(dataset: DatasetChoice, reporter: Reporter) -> None:
     """Make the built-in synthetic dataset if it is absent."""
-    if dataset.name != BUILTIN:
-        return
-    config, folder = read_dataset_config(dataset.name, dataset.root)
-    if not (folder / config.annotations).exists():
+    if folder := folder_to_make(dataset):
         reporter.note(f"making the synthetic dataset in {folder}")
         make_synthetic(folder, reporter=reporter)
+
+
+def folder_to_make(dataset: DatasetChoice) -> Path | None:
+    """Where the built-in dataset is to be made; ``None`` where it is there, or for another dataset."""
+    if dataset.name != BUILTIN:
+        return None
+    config, folder = read_dataset_config(dataset.name, dataset.root)
+    return None if (folder / config.annotations).exists() else folder

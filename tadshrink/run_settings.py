@@ -46,11 +46,6 @@ class RunSettings(Settings):
     select: SelectSettings = SelectSettings()
     align: AlignSettings = AlignSettings()
 
-    @property
-    def heals(self) -> bool:
-        """False drops without alignment: the control that shows what alignment is worth."""
-        return self.align.heal != "none" or self.align.init != "none"
-
 
 def read_recipe(path: Path) -> Recipe:
     """The sections of a recipe file (YAML); what they may say is checked by :func:`run_settings`.

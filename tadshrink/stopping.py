@@ -31,7 +31,7 @@ class StopRule:
             dropped: by this step; nothing where it pruned.
         """
         reached, wanted = (model["heldout"]["average_map"] for model in (step, before))
-        if not self.settings.heals or reached >= wanted - self.settings.tolerance:
+        if not self.settings.align.heals or reached >= wanted - self.settings.tolerance:
             return None
         lost = f"without {self._named(dropped)}" if dropped else "after channel pruning"
         return (f"{lost} the held-out average mAP stays at {reached:.2f}, more than "

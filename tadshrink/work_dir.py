@@ -66,22 +66,32 @@ class WorkDir:
         Raises:
             UserError: the folder holds a run with another plan and ``fresh`` is not set, or no run but other files.
         """
+        if self.goes_on(plan, fresh):
+            self._clear(_LEFTOVER.fullmatch)
+            return True
         file = self.path / _PLAN
         if file.exists():
-            changed = _differences(read_json(file), plan)
-            if not changed and not fresh:
-                self._clear(_LEFTOVER.fullmatch)
-                return True
-            if not fresh:
-                raise UserError(f"this run was started with other inputs or settings: {'; '.join(changed)}", where=self.path,
-                                fix="Give another --work-dir, or --fresh to delete it and start again")
             self._clear(lambda name: name.endswith(_SUFFIXES))
             for name in ("result.json", "report.html"):
                 (self.path / name).unlink(missing_ok=True)
-        else:
-            self._check_free()
         write_json(file, plan)
         return False
+
+    def goes_on(self, plan: dict[str, Any], fresh: bool) -> bool:
+        """Whether :meth:`begin` would go on with an earlier run; nothing is changed.
+
+        Raises:
+            UserError: as :meth:`begin`.
+        """
+        file = self.path / _PLAN
+        if not file.exists():
+            self._check_free()
+            return False
+        changed = [] if fresh else _differences(read_json(file), plan)
+        if changed:
+            raise UserError(f"this run was started with other inputs or settings: {'; '.join(changed)}", where=self.path,
+                            fix="Give another --work-dir, or --fresh to delete it and start again")
+        return not fresh
 
     def file(self, name: str) -> Path:
         """Path of a file of this run; ``name`` may hold a folder."""

@@ -22,6 +22,17 @@ def test_a_run_begins_once_and_is_then_continued(tmp_path: Path) -> None:
     assert WorkDir(tmp_path / "w").begin(PLAN, fresh=False)
 
 
+def test_whether_a_run_goes_on_can_be_asked_before(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path / "w")
+    assert not work.goes_on(PLAN, fresh=False)
+    assert not (tmp_path / "w").exists()
+    work.begin(PLAN, fresh=False)
+    assert work.goes_on(PLAN, fresh=False) and not work.goes_on(PLAN, fresh=True)
+    with pytest.raises(UserError, match="new: None -> 1"):
+        work.goes_on(PLAN | {"new": 1}, fresh=False)
+    assert names(tmp_path) == {"w/run.json"}
+
+
 def test_every_difference_is_named(tmp_path: Path) -> None:
     WorkDir(tmp_path).begin(PLAN, fresh=False)
     other = {"baseline": "abd", "settings": {"target": "25%", "align": {"rank": 8, "lr": 0.1}}, "new": 1}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 from tadshrink.cli.settings import settings_from, takes
 from tadshrink.compress.settings import AlignSettings
@@ -22,7 +22,8 @@ RUN_ONLY = ("early_epochs", "teacher")
 @takes(AlignSettings, exclude=RUN_ONLY)
 def command(
     checkpoint: options.Checkpoint,
-    teacher: Annotated[Path, typer.Option("--teacher", metavar="BASE", help="The uncompressed model.", show_default=False)],
+    teacher: Annotated[Path, typer.Option("--teacher", metavar="BASE", help="The uncompressed model.", show_default=False,
+                                          autocompletion=completion.checkpoints)],
     dataset: options.Dataset,
     output: options.Output,
     settings: dict[str, Any],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, fail, say, table
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def _group(context: typer.Context) -> None:
 
 @app.command("make", epilog="Example: tadshrink data make synthetic --videos 100 --root /tmp/data")
 def make(
-    name: Annotated[str, typer.Argument(help="synthetic, or synthetic-clips (trimmed, for tadshrink sfc)", show_default=False)],
+    name: Annotated[str, typer.Argument(help="synthetic, or synthetic-clips (trimmed, for tadshrink sfc)", show_default=False,
+                                        autocompletion=completion.choices(("synthetic", "synthetic-clips")))],
     root: Annotated[Path | None, typer.Option("--root", help="The dataset goes to ROOT/NAME. Default: TADSHRINK_DATA, else the user's "
                                               "cache folder.", show_default=False)] = None,
     seed: options.Seed = 0,
@@ -63,7 +64,7 @@ def make(
 @app.command("check", epilog="Example: tadshrink data check my.yaml --json")
 def check(
     dataset: Annotated[str, typer.Argument(metavar="D", help="Built-in dataset name, path of a dataset YAML, or an annotation file or folder "
-                                           "alone.", show_default=False)],
+                                           "alone.", show_default=False, autocompletion=completion.checked)],
     label: Annotated[str, typer.Option(metavar="verb|noun", help="Which label is the class, for annotations of EPIC-KITCHENS alone.")] = "verb",
     root: options.Root = None,
     json: options.Json = False,

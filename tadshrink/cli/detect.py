@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, fail, say, table
 
 NAME = "detect"
@@ -18,7 +18,7 @@ SHOWN = 10
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT_OR_ONNX", help="Checkpoint (.pth), or an .onnx file of `tadshrink export`.",
-                                               show_default=False)],
+                                               show_default=False, autocompletion=completion.models)],
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files, or files of features (.npy, .npz, .h5, .pt).",
                                                  show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="ActivityNet-style JSON to write.", show_default=False)] = None,

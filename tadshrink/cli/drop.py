@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 from tadshrink.errors import UserError
 
@@ -21,7 +21,7 @@ def command(
     checkpoint: options.Checkpoint,
     output: options.Output,
     blocks: Annotated[str | None, typer.Option(help="Original block indices, such as 3,7; or halves of blocks, such as 3.mlp,7.attention.",
-                                               show_default=False)] = None,
+                                               show_default=False, autocompletion=completion.blocks)] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of best-ranked blocks (default 1).", show_default=False)] = None,
     span: Annotated[int | None, typer.Option(min=1, help="The best run of so many neighbouring blocks, as ranked by select --span.",
                                              show_default=False)] = None,

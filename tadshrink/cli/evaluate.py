@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
 from tadshrink.errors import UserError
 
@@ -30,9 +30,9 @@ _KINDS = {
 
 def command(
     checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Checkpoint (.pth), or .onnx file, to evaluate.",
-                                                       show_default=False)] = None,
+                                                       show_default=False, autocompletion=completion.models)] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Built-in dataset name, or path of a dataset YAML.",
-                                                show_default=False)] = None,
+                                                show_default=False, autocompletion=completion.datasets)] = None,
     split: options.Split = "testing",
     rule: Annotated[str | None, typer.Option(metavar="RULE", help="activitynet, thumos14 (the organisers'), or for comparison "
                                              "activitynet-official, actionformer. Default: the dataset's, else activitynet.",

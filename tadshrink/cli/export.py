@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 from tadshrink.errors import UserError
 
@@ -41,7 +41,7 @@ def command(
                                                  "there.", show_default=False, rich_help_panel=_PANEL)] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Check (and calibrate) on windows of its held-out videos: "
                                                 "built-in name, or path of a dataset YAML.", show_default=False,
-                                                rich_help_panel=_PANEL)] = None,
+                                                rich_help_panel=_PANEL, autocompletion=completion.datasets)] = None,
     root: options.Root = None,
     video: Annotated[Path | None, typer.Option("--video", metavar="FILE", help="Or on windows of one video, or file of features. Default: "
                                                "noise.", show_default=False, rich_help_panel=_PANEL)] = None,

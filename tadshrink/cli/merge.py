@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 
 NAME = "merge"
@@ -17,7 +17,8 @@ def command(
     checkpoint: options.Checkpoint,
     output: options.Output,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Where the windows for the check come from. Default: the "
-                                                "dataset that the checkpoint was aligned on.", show_default=False)] = None,
+                                                "dataset that the checkpoint was aligned on.", show_default=False,
+                                                autocompletion=completion.datasets)] = None,
     tolerance: Annotated[float, typer.Option(help="Largest change of an output, relative to the largest one.")] = 1e-4,
     root: options.Root = None,
     device: options.Device = None,

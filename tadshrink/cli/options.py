@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
-Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.pth) to read.", show_default=False)]
-Dataset = Annotated[str, typer.Option("--dataset", metavar="D", help="Built-in dataset name, or path of a dataset YAML.", show_default=False)]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Checkpoint (.pth) to write.", show_default=False)]
+from tadshrink.cli import completion
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.pth) to read.", show_default=False,
+                                              autocompletion=completion.checkpoints)]
+Dataset = Annotated[str, typer.Option("--dataset", metavar="D", help="Built-in dataset name, or path of a dataset YAML.", show_default=False,
+                                       autocompletion=completion.datasets)]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Checkpoint (.pth) to write.", show_default=False,
+                                        autocompletion=completion.checkpoints)]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the built-in datasets, or of the data of a YAML. Default: "
                                            "TADSHRINK_DATA, else the user's cache folder; for a YAML, its own folder.", show_default=False)]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on without the videos that are annotated and not here; they are "

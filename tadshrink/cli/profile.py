@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit
 from tadshrink.errors import UserError
 
@@ -22,13 +22,14 @@ _WHAT, _HOW, _OTHER = "What is profiled", "How it is timed", "Several in one run
 
 
 def command(
-    checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Checkpoint (.pth); or --arch.", show_default=False)] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Checkpoint (.pth); or --arch.", show_default=False,
+                                                      autocompletion=completion.checkpoints)] = None,
     arch: Annotated[str | None, typer.Option(metavar="A", help="In place of CKPT: an architecture with random weights, as for train.",
                                              show_default=False, rich_help_panel=_WHAT)] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Of --arch. Default: 20, as in THUMOS-14.", show_default=False,
                                                 rich_help_panel=_WHAT)] = None,
     drop: Annotated[str | None, typer.Option(metavar="BLOCKS", help="Leave out blocks or halves of blocks, such as 4,9,6.mlp.",
-                                             show_default=False, rich_help_panel=_WHAT)] = None,
+                                             show_default=False, rich_help_panel=_WHAT, autocompletion=completion.blocks)] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a window (features: their number). Default: the model's.", show_default=False,
                                                rich_help_panel=_WHAT)] = None,
     size: Annotated[int | None, typer.Option(help="Pixels of a frame from side to side. Default: the model's.", show_default=False,
@@ -48,7 +49,7 @@ def command(
                                                    "model was trained on, or 30 if it does not know.", show_default=False,
                                               rich_help_panel=_HOW)] = None,
     vs: Annotated[Path | None, typer.Option("--vs", metavar="OTHER", help="A checkpoint or .onnx file to time in turn with it.",
-                                            show_default=False, rich_help_panel=_OTHER)] = None,
+                                            show_default=False, rich_help_panel=_OTHER, autocompletion=completion.models)] = None,
     sweep: Annotated[str | None, typer.Option(metavar="AXIS", help="Time it at several frames, batch or dtype; frames=128,256 names them.",
                                               show_default=False, rich_help_panel=_OTHER)] = None,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="A picture of the sweep.", show_default=False,

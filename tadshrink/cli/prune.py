@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
 from tadshrink.cli.settings import settings_from, takes
 from tadshrink.compress.prune_settings import PruneSettings
@@ -21,7 +21,8 @@ def command(
     output: options.Output,
     settings: dict[str, Any],
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Where the windows for the check come from, and those for "
-                                                "--importance taylor (held-out videos).", show_default=False)] = None,
+                                                "--importance taylor (held-out videos).", show_default=False,
+                                                autocompletion=completion.datasets)] = None,
     root: options.Root = None,
     device: options.Device = None,
     json: options.Json = False,

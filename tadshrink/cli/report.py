@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 
 NAME = "report"
@@ -16,13 +16,13 @@ EXAMPLE = "tadshrink report tadshrink-runs/synthetic-25pct -o report.html"
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="WORK_DIR_OR_CKPT", help="Work dir of `tadshrink run`, also of a run that has not "
-                                               "ended; or a checkpoint (.pth).", show_default=False)],
+                                               "ended; or a checkpoint (.pth).", show_default=False, autocompletion=completion.checkpoints)],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="HTML", help="File to write. Default: report.html in the work dir, "
                                                 "or the checkpoint's name with .html.", show_default=False)] = None,
     videos: Annotated[int, typer.Option("--videos", min=0, help="Test videos in which baseline and final model detect, for the timelines, "
                                         "unless the work dir holds what they find.")] = 3,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Where these videos are now. Default: where the run had them.",
-                                                show_default=False)] = None,
+                                                show_default=False, autocompletion=completion.datasets)] = None,
     root: options.Root = None,
     device: options.Device = None,
     json: options.Json = False,

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
+from tadshrink.cli.run_plan import print_plan
 from tadshrink.cli.settings import takes
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
@@ -28,13 +29,15 @@ def command(
     for_select: dict[str, Any],
     for_align: dict[str, Any],
     checkpoint: Annotated[Path | None, typer.Argument(metavar="CKPT", help="Trained detector. Default, for synthetic: the one in the "
-                                                      "package.", show_default=False)] = None,
+                                                      "package.", show_default=False, autocompletion=completion.checkpoints)] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="YAML", help="Settings as KEY: VALUE lines in sections run, select and "
                                                 "align, with the names of these options. What is given here is stronger.",
-                                                show_default=False)] = None,
+                                                show_default=False, autocompletion=completion.yamls)] = None,
     work_dir: Annotated[Path | None, typer.Option("--work-dir", help="Folder of the run. Default: tadshrink-runs/DATASET-TARGET.",
                                                   show_default=False)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left in the work dir.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and about how long it takes by a quick measurement; "
+                                          "nothing is written.")] = False,
     root: options.Root = None,
     allow_missing: options.AllowMissing = False,
     device: options.Device = None,
@@ -46,14 +49,22 @@ def command(
     used once, at the end. An interrupted run goes on when the command is repeated. Started by torchrun, its processes share the
     selections and the alignments.
     """
-    from tadshrink.pipeline import run
     from tadshrink.stages.common import DatasetChoice
 
     seed = {"seed": for_align["seed"]} if "seed" in for_align else {}
     given = {"run": for_run, "select": for_select | seed, "align": for_align}
     settings = run_settings(read_recipe(recipe) if recipe else {}, recipe, given)
     folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{settings.target.replace('%', 'pct')}"
-    result = run(checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter()).to_json()
+    inputs = (checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter())
+    if dry_run:
+        from tadshrink.planning.plan import plan_run
+
+        plan = plan_run(*inputs)
+        print_plan(plan)
+        return emit(json, plan.to_json())
+    from tadshrink.pipeline import run
+
+    result = run(*inputs).to_json()
     _print(result)
     _report(folder, device)
     emit(json, result)

@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from tadshrink.cli import completion
 from tadshrink.errors import UserError
 from tadshrink.settings import problems_in
 
@@ -61,7 +62,7 @@ def option(name: str, info: FieldInfo) -> Any:
     if parts in ([int], [float]):
         return Annotated[parts[0] | None, typer.Option(flag, **words)]
     choices = [str(choice) for part in parts if get_origin(part) is Literal for choice in get_args(part)]
-    return Annotated[str | None, typer.Option(flag, metavar="|".join(choices) or None, **words)]
+    return Annotated[str | None, typer.Option(flag, metavar="|".join(choices) or None, autocompletion=completion.choices(choices), **words)]
 
 
 def _parts(annotation: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, fail, say, table
 from tadshrink.cli.loading import reads_checkpoint
 from tadshrink.cli.settings import settings_from, takes
@@ -21,7 +21,8 @@ app = typer.Typer(help="Recognise trimmed videos, in one pass instead of many vi
 
 _MODULE = "The compressing module"
 _Data = Annotated[str, typer.Option("--dataset", metavar="D", help="synthetic-clips, a folder with a folder per class, a CSV file of "
-                                    "path,label[,start,end][,subset], or the path of a YAML.", show_default=False)]
+                                    "path,label[,start,end][,subset], or the path of a YAML.", show_default=False,
+                                    autocompletion=completion.clips)]
 _Root = Annotated[Path | None, typer.Option("--root", help="Folder of the built-in datasets, or of the clips of a YAML. Default: "
                                             "TADSHRINK_DATA, else the user's cache folder; for a YAML, its own folder.", show_default=False)]
 
@@ -41,7 +42,8 @@ def base(
     arch: Annotated[str, typer.Option("--arch", metavar="NAME", help="recogniser-nano, slowonly-nano, slowonly-r50, videomae-s, videomae-b "
                                       "or videomae-l.")] = "recogniser-nano",
     init: Annotated[Path | None, typer.Option("--init", metavar="W", help="VideoMAE weights (.pth of MCG-NJU or mmaction2), or a detector, "
-                                              "that a ViT starts from. Default: random weights.", show_default=False)] = None,
+                                              "that a ViT starts from. Default: random weights.", show_default=False,
+                                              autocompletion=completion.checkpoints)] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames of a clip. Default: the architecture's.",
                                                show_default=False)] = None,
     stride: Annotated[int | None, typer.Option("--stride", min=1, help="Frames of the video from one of a clip to the next. Default: "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tadshrink.cli import options
+from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
 
 NAME = "train"
@@ -20,7 +20,8 @@ def command(
     arch: Annotated[str, typer.Option("--arch", metavar="A", help="videomae-nano, videomae-s, videomae-b, videomae-l, actionformer-nano "
                                                                      "(on features), or a YAML file.")] = "videomae-nano",
     init: Annotated[Path | None, typer.Option("--init", metavar="W", help="VideoMAE weights (.pth of MCG-NJU or mmaction2), or a "
-                                              "detector, that the backbone starts from. Default: random weights.", show_default=False)] = None,
+                                              "detector, that the backbone starts from. Default: random weights.", show_default=False,
+                                              autocompletion=completion.checkpoints)] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Passes over the training split.")] = 50,
     batch_size: options.BatchSize = 4,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,

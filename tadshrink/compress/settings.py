@@ -86,6 +86,16 @@ class AlignSettings(TrainSettings):
         """Whether early drops are followed by less training than late ones."""
         return self.subset < 1 or self.early_epochs is not None
 
+    @property
+    def heals(self) -> bool:
+        """False drops without alignment: the control that shows what alignment is worth."""
+        return self.heal != "none" or self.init != "none"
+
+    @property
+    def after_pruning(self) -> AlignSettings:
+        """Without a head start, which is for what a dropped block did."""
+        return self.model_copy(update={"init": "none"})
+
     def for_drop(self, number: int, total: int) -> AlignSettings:
         """Settings after drop ``number`` (from 1) of ``total``: early ones may train shorter and on less, later ones train on all."""
         if number <= total // 2:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tadshrink.data.annotations import Found, Problem, VideoRecord
 from tadshrink.data.datasets import Dataset, how_to_get
+from tadshrink.data.overlaps import SplitFile, same_files
 from tadshrink.data.sources import Source, open_source
 from tadshrink.data.statistics import count_classes
 from tadshrink.data.timeline import Video
@@ -52,6 +53,7 @@ def file_problems(dataset: Dataset, blocked: Sequence[str], reporter: Reporter) 
         return [Problem("no folder", folder, dataset.config.kind, text, fatal=True) for folder in gone], {}
     here = [record for record in dataset.records if all(path.is_file() for path in dataset.files(record))]
     problems = [*_absent(dataset, here), *_not_listed(dataset, blocked)]
+    problems += same_files(SplitFile(dataset.part_of(record), f"video {record.name!r}", dataset.files(record)[0]) for record in here)
     opened, durations = _open_all(dataset, here, reporter)
     return problems + opened, durations
 

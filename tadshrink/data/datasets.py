@@ -15,6 +15,7 @@ from tadshrink.data.annotations.lists import read_classes, read_names
 from tadshrink.data.annotations.oddities import find_oddities
 from tadshrink.data.annotations.reading import require_sound
 from tadshrink.data.dataset_config import DatasetConfig, parse_dataset_config
+from tadshrink.data.names import builtin_names
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
@@ -96,6 +97,10 @@ class Dataset:
             return roles.get(name, name)
         return (roles | {"training": config.train, "testing": config.test}).get(name, name)
 
+    def part_of(self, record: VideoRecord) -> str:
+        """The split of a record, by its name in the annotation file; ``heldout`` where it is held out."""
+        return HELDOUT if record.subset == self.config.splits.train and self._is_heldout(record) else record.subset
+
     def _advice(self, subset: str) -> str:
         present = sorted({record.subset for record in self.records})
         if subset == self.config.splits.train and subset in present:
@@ -113,12 +118,6 @@ def data_root() -> Path:
     if given := os.environ.get("TADSHRINK_DATA"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tadshrink"
-
-
-def builtin_names() -> list[str]:
-    """Names that ``--dataset`` takes without a file."""
-    folder = package_files("tadshrink.data") / "builtin"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def read_dataset_config(dataset: str | Path, root: Path | None = None) -> tuple[DatasetConfig, Path]:

@@ -9,11 +9,14 @@ import yaml
 
 from tadshrink.data.annotations import Action, Problem, VideoRecord
 from tadshrink.data.annotations.tables import header
+from tadshrink.data.datasets import HELDOUT
+from tadshrink.data.overlaps import SplitFile, same_files
 from tadshrink.data.video_index import VideoIndex, index_video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.recognition.data import BUILTIN, RecognitionDataset
 from tadshrink.recognition.lists import NEEDED, SUFFIXES
+from tadshrink.recognition.overlaps import overlapping_parts
 from tadshrink.recognition.records import TRAINING, TrimmedVideo
 from tadshrink.reporting import Reporter
 
@@ -65,7 +68,14 @@ def clip_problems(dataset: RecognitionDataset, reporter: Reporter) -> tuple[list
                 lengths[path] = index_video(path)
             except UserError as error:
                 problems.append(Problem("unreadable", path, f"video {record.key!r}", error.what, fatal=True))
-    return [*problems, *_parts(dataset, lengths), *_splits(dataset)], lengths
+    return [*problems, *_parts(dataset, lengths), *overlapping_parts(dataset), *same_files(_split_files(dataset)), *_splits(dataset)], lengths
+
+
+def _split_files(dataset: RecognitionDataset) -> list[SplitFile]:
+    """Each file once, in the split of its first part."""
+    held, first = dataset.heldout(), {record.path: record for record in reversed(dataset.records)}
+    return [SplitFile(HELDOUT if record.subset == TRAINING and record.key in held else record.subset, f"video {record.key!r}", path)
+            for path, record in reversed(first.items())]
 
 
 def _parts(dataset: RecognitionDataset, lengths: dict[Path, VideoIndex]) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ class RecognitionDataset:
             UserError: there is no such split, or it is empty; the splits present are listed.
         """
         subset = SPLITS.get(name, name)
-        held = self._heldout() if subset in (TRAINING, HELDOUT) else frozenset()
+        held = self.heldout() if subset in (TRAINING, HELDOUT) else frozenset()
         wanted: Callable[[TrimmedVideo], bool] = {
             TRAINING: lambda record: record.subset == TRAINING and record.key not in held,
             HELDOUT: lambda record: record.subset == TRAINING and record.key in held,
@@ -62,7 +62,7 @@ class RecognitionDataset:
                     record.path.stat().st_size if record.path.is_file() else None) for record in self.records]
         return {"config": self.config.model_dump(mode="json"), "classes": list(self.classes), "records": digest(json.dumps(records))[:16]}
 
-    def _heldout(self) -> frozenset[str]:
+    def heldout(self) -> frozenset[str]:
         """Files that are held out: the same in every run, and they stay when others are added. At least one, where there are two."""
         keys = sorted({record.key for record in self.records if record.subset == TRAINING}, key=lambda key: share_of(HELDOUT, key))
         below = sum(share_of(HELDOUT, key) < self.config.heldout for key in keys)

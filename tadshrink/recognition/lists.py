@@ -48,7 +48,7 @@ def _read_csv(path: Path) -> Listed:
         listed.notes.append(f"{path}: columns that mean nothing here: {', '.join(ignored)}")
     for line, row in rows(path):
         problems = list(_problems(row))
-        record = None if problems else _record(row, path.parent)
+        record = None if problems else _record(row, path.parent, line)
         if record is not None and (other := seen.setdefault((record.path, record.start, record.end), line)) != line:
             problems.append(f"the same part of {record.key!r} as in line {other}")
         for problem in problems:
@@ -77,10 +77,10 @@ def _problems(row: Mapping[str, str]) -> Iterator[str]:
         yield f"end {times['end']} is not after start {times['start'] or 0}"
 
 
-def _record(row: Mapping[str, str], folder: Path) -> TrimmedVideo:
+def _record(row: Mapping[str, str], folder: Path, line: int) -> TrimmedVideo:
     key, start, end = _cell(row, "path"), _cell(row, "start"), _cell(row, "end")
     return TrimmedVideo(key, folder / key, _cell(row, "label"), _split(_cell(row, "subset")),
-                        _seconds(start) if start else None, _seconds(end) if end else None)
+                        _seconds(start) if start else None, _seconds(end) if end else None, f"line {line}")
 
 
 def _cell(row: Mapping[str, str], name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tadshrink.data.video_index import VideoIndex
@@ -21,6 +21,7 @@ class TrimmedVideo:
     Attributes:
         key: the file as its list names it, the same on every machine.
         subset: training, testing or another split.
+        place: where it stands in its list, for messages.
     """
 
     key: str
@@ -29,6 +30,7 @@ class TrimmedVideo:
     subset: str = ""
     start: float | None = None
     end: float | None = None
+    place: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tadshrink.data.datasets import open_dataset
 from tadshrink.errors import UserError
 from tadshrink.stages.data_check import Checked, check_data
 from tests.checkpoint.reference_files import shared_golden
@@ -29,7 +30,7 @@ def make(tmp_path: Path) -> Make:
         database = {}
         for name, subset in (("a", "training"), ("b", "training"), ("c", "testing")):
             database[name] = {"subset": subset, "duration": 4, "annotations": [item(0, 1), item(2, 3, "y")]}
-            np.save(tmp_path / "feats" / f"{name}.npy", np.zeros((20, 3)))
+            np.save(tmp_path / "feats" / f"{name}.npy", np.full((20, 3), ord(name)))
         (tmp_path / "a.json").write_text(json.dumps({"database": database | changes}))
         (tmp_path / "d.yaml").write_text(text)
         return tmp_path / "d.yaml"
@@ -187,3 +188,25 @@ def test_published_annotations(name: str) -> None:
     assert sum(counts.ambiguous for counts in checked.splits.values()) == ambiguous
     assert {kind: len(problems) for kind, problems in checked.kinds().items()} == oddities
     assert checked.usable
+
+
+def test_a_file_that_is_in_two_splits_under_two_names(make: Make, tmp_path: Path) -> None:
+    path = make()
+    (tmp_path / "feats" / "c.npy").write_bytes((tmp_path / "feats" / "a.npy").read_bytes())
+    checked = check_data(str(path))
+    assert checked.usable
+    (problem,) = checked.kinds()["same file in two splits"]
+    part = open_dataset(path)[0].part_of(open_dataset(path)[0].records[0])
+    assert problem.file == tmp_path / "feats" / "c.npy"
+    assert str(problem).startswith(f"video 'c' of 'testing': 608 bytes as in video 'a' of {part!r} (a.npy)")
+
+
+def test_held_out_videos_are_a_split_of_their_own(make: Make, tmp_path: Path) -> None:
+    path = make(YAML + "heldout: 0.5\n", **{f"v{number}": {"subset": "training", "duration": 4, "annotations": []} for number in range(8)})
+    data = open_dataset(path)[0]
+    held, train = (next(record.name for record in data.split(split) if record.name.startswith("v")) for split in ("heldout", "train"))
+    for number in range(8):
+        np.save(tmp_path / "feats" / f"v{number}.npy", np.full((20, 3), number))
+    (tmp_path / "feats" / f"{held}.npy").write_bytes((tmp_path / "feats" / f"{train}.npy").read_bytes())
+    (text,) = kinds(check_data(str(path)))["same file in two splits"]
+    assert "of 'heldout'" in text and "of 'training'" in text

@@ -1,0 +1,1 @@
+"""What a run would do, and about how long that would take, without doing it."""
