@@ -55,5 +55,5 @@ def test_a_race_needs_a_metric_that_can_be_raced() -> None:
 
 
 def test_without_healing() -> None:
-    assert RunSettings().heals
-    assert not run_settings({"align": {"heal": "none"}}).heals
+    assert RunSettings().align.heals
+    assert not run_settings({"align": {"heal": "none"}}).align.heals

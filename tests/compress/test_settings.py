@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.run_settings import RunSettings, read_recipe, run_settings
+from tadshrink.run_settings import read_recipe, run_settings
 
 RECIPES = Path(__file__).parents[2] / "sample_configs"
 #: Recipe -> some of what was published for it.
@@ -65,4 +65,4 @@ def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(("align", "heals"), [({}, True), ({"heal": "none"}, False), ({"heal": "none", "init": "linear"}, True)])
 def test_a_head_start_alone_is_an_alignment_too(align: dict[str, str], heals: bool) -> None:
-    assert RunSettings(align=AlignSettings(**align)).heals == heals
+    assert AlignSettings(**align).heals == heals
