@@ -32,6 +32,7 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
 from tests.clips import tiny_clips  # noqa: F401
+from tests.counting import counted_once  # noqa: F401
 
 # The tests run in two processes at a time, and their models are too small to share a product.
 torch.set_num_threads(1)

@@ -13,6 +13,7 @@ import yaml
 
 from tadshrink.stages.drop import drop
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 BASE = ("{base}", "--dataset", "{data}")
 OUT = ("-o", "{out}/new.pth")
 RUN = ("run", *BASE, "--work-dir", "{out}/work")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.checkpoint import reference_files as files
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 TOLD = ("--set", "heads=2", "--set", "window=16", "--set", "frames_per_cell=2", "--set", "frame_size=32")
 
 
