@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 # Before torch is imported: threads that spin while they wait slow each other down where cores are shared.
@@ -10,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -58,13 +60,24 @@ class Tiny:
 
     @property
     def data(self) -> Dataset:
-        return load_dataset(self.yaml)
+        return _loaded(self.yaml)
 
     def video(self, name: str = "testing_0000") -> Path:
         return self.folder / "videos" / f"{name}.mp4"
 
     def opened(self, path: Path | None = None) -> Opened:
-        return open_detector(path or self.checkpoint, "cpu", SILENT)
+        """The detector, a copy of its own for each caller, or that of another checkpoint."""
+        return open_detector(path, "cpu", SILENT) if path else copy.deepcopy(_opened(self.checkpoint))
+
+
+@cache
+def _loaded(path: Path) -> Dataset:
+    return load_dataset(path)
+
+
+@cache
+def _opened(path: Path) -> Opened:
+    return open_detector(path, "cpu", SILENT)
 
 
 def _config() -> DetectorConfig:
