@@ -42,6 +42,18 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("steady", deadline=None)
 hypothesis.settings.load_profile("steady")
 
+#: Files that take longest: they start first, so that no process is left alone with one of them at the end.
+LONG = ("test_contract.py", "test_pipeline.py", "test_align_parallel.py", "test_select_parallel.py", "test_writing.py",
+        "test_recogniser_drop.py", "test_sfc.py", "test_selection.py", "test_bad_input.py", "test_golden.py", "test_mutations.py",
+        "test_models.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, in the order of :data:`LONG`."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
+
 @dataclass(frozen=True)
 class Tiny:
     """A dataset YAML with 14 videos of 32 pixels (3 of them held out), and a random detector of 4 blocks for it.
