@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 # Before torch is imported: threads that spin while they wait slow each other down where cores are shared.
@@ -10,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -32,6 +34,7 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
 from tests.clips import tiny_clips  # noqa: F401
+from tests.counting import counted_once  # noqa: F401
 from tests.runs import tiny_run  # noqa: F401
 
 # The tests run in two processes at a time, and their models are too small to share a product.
@@ -39,6 +42,18 @@ torch.set_num_threads(1)
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("steady", deadline=None)
 hypothesis.settings.load_profile("steady")
+
+#: Files that take longest: they start first, so that no process is left alone with one of them at the end.
+LONG = ("test_contract.py", "test_pipeline.py", "test_align_parallel.py", "test_select_parallel.py", "test_writing.py",
+        "test_recogniser_drop.py", "test_sfc.py", "test_selection.py", "test_bad_input.py", "test_golden.py", "test_mutations.py",
+        "test_models.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, in the order of :data:`LONG`."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
 
 @dataclass(frozen=True)
 class Tiny:
@@ -58,13 +73,24 @@ class Tiny:
 
     @property
     def data(self) -> Dataset:
-        return load_dataset(self.yaml)
+        return _loaded(self.yaml)
 
     def video(self, name: str = "testing_0000") -> Path:
         return self.folder / "videos" / f"{name}.mp4"
 
     def opened(self, path: Path | None = None) -> Opened:
-        return open_detector(path or self.checkpoint, "cpu", SILENT)
+        """The detector, a copy of its own for each caller, or that of another checkpoint."""
+        return open_detector(path, "cpu", SILENT) if path else copy.deepcopy(_opened(self.checkpoint))
+
+
+@cache
+def _loaded(path: Path) -> Dataset:
+    return load_dataset(path)
+
+
+@cache
+def _opened(path: Path) -> Opened:
+    return open_detector(path, "cpu", SILENT)
 
 
 def _config() -> DetectorConfig:

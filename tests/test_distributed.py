@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tadshrink.distributed import World, barrier, gather, local_device, only_first, start, stop, world
-from tests.torchrun import by_torchrun
+from tests.torchrun import by_two
 
 
 def test_one_process_alone_needs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +61,6 @@ barrier(); stop(); stop()
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
 def test_two_processes(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    done = by_torchrun(tmp_path / "said", program=tmp_path / "program.py")
+    done = by_two(tmp_path / "said", program=tmp_path / "program.py")
     assert done.returncode == 0, done.stderr
     assert {(tmp_path / f"said{rank}").read_text() for rank in (0, 1)} == {"here: wrong. Do that"}

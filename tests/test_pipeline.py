@@ -17,17 +17,17 @@ from tadshrink.compress.settings import AlignSettings
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
 from tadshrink.evaluation.mean_ap import MapResult
-from tadshrink.models.detector import Detector
-from tadshrink.models.units import HALVES, NOUNS, units
+from tadshrink.models.units import NOUNS
 from tadshrink.pipeline import run
 from tadshrink.profiling.latency import Latency, LatencyPair
-from tadshrink.profiling.macs import MacsReport
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.align import align, align_opened
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
+
+pytestmark = pytest.mark.usefixtures("counted_once")
 
 SELECT = SelectSettings(metric="mse")
 SETTINGS = RunSettings(target="2", tolerance=100, latency_runs=1, select=SELECT, align=AlignSettings(epochs=2, batch_size=4))
@@ -42,21 +42,6 @@ EVAL = {"average_map", "map", "per_class", "videos", "ground_truths"}
 def straight(tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run that nothing interrupted; tests must leave its folder as it is."""
     return run(tiny.checkpoint, tiny.choice, tmp_path_factory.mktemp("straight"), SETTINGS, device="cpu").to_json()
-
-
-@pytest.fixture(autouse=True)
-def known_macs(straight: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting takes most of the time of these runs; the run before was counted honestly, and its blocks are all alike."""
-    macs = [item["macs"] for item in (straight["baseline"], *straight["steps"])]
-    block, rest = macs[0] - macs[1], macs[0] - 4 * (macs[0] - macs[1])
-
-    def count(detector: Detector) -> MacsReport:
-        kept = list(detector.blocks.indices)
-        halves = {half: [block // 2] * len(units(detector.blocks.left, half)) for half in HALVES}
-        return MacsReport(len(kept) * block + rest, len(kept) * block, rest, [block] * len(kept), kept, {}, {}, halves)
-
-    for module in (pipeline, run_inputs):
-        monkeypatch.setattr(module, "detector_macs", count)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -14,6 +14,8 @@ from tadshrink.run_inputs import builtin_baseline, open_inputs, prepare_data
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 def opened(checkpoint: Path | None, choice: DatasetChoice, target: str = "25%") -> run_inputs.RunInputs:
     return open_inputs(checkpoint, choice, RunSettings(target=target), "cpu", SILENT)

@@ -13,6 +13,7 @@ import yaml
 
 from tadshrink.stages.drop import drop
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 BASE = ("{base}", "--dataset", "{data}")
 OUT = ("-o", "{out}/new.pth")
 RUN = ("run", *BASE, "--work-dir", "{out}/work")
@@ -159,7 +160,7 @@ def test_changed_settings_of_a_run(tiny, tmp_path: Path, tadshrink: Callable[...
     assert len(json.loads(accepted.out)["steps"]) == 2
 
 
-@pytest.mark.parametrize("teacher", ["static", "previous"])
+@pytest.mark.parametrize("teacher", ["previous", pytest.param("static", marks=pytest.mark.slow)])
 def test_the_teacher_of_a_run_is_a_choice_and_no_file(tiny, tmp_path: Path, tadshrink: Callable[..., Any], teacher: str) -> None:
     outcome = tadshrink("run", tiny.checkpoint, "--dataset", tiny.yaml, "--teacher", teacher, "--target", 1, "--metric", "random",
                         "--epochs", 0, "--tolerance", 100, "--latency-runs", 1, "--work-dir", tmp_path / "w")

@@ -1,4 +1,4 @@
-"""``tadshrink data check`` and ``--allow-missing`` as real processes."""
+"""``tadshrink data check``, once as a real process, and ``--allow-missing``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_a_sound_dataset(copy: Path, process: Callable[..., Any]) -> None:
     assert outcome.errors == []
 
 
-def test_a_dataset_that_cannot_be_used(copy: Path, process: Callable[..., Any]) -> None:
+def test_a_dataset_that_cannot_be_used(copy: Path, tadshrink: Callable[..., Any]) -> None:
     content = json.loads((copy / "annotations.json").read_text())
     for entry in list(content["database"].values())[:7]:
         entry["annotations"].append({"segment": [1, 2], "label": "[bold]waltz[/bold]"})
     (copy / "annotations.json").write_text(json.dumps(content))
-    outcome = process("data", "check", copy / "tiny.yaml", "--json")
+    outcome = tadshrink("data", "check", copy / "tiny.yaml", "--json")
     assert outcome.code == 2
     assert json.loads(outcome.out)["problem_counts"] == {"unknown label": 7}
     assert len(outcome.errors) == 1

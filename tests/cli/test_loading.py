@@ -1,4 +1,4 @@
-"""Files of other code bases, through the real command line."""
+"""Files of other code bases, through the command line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.checkpoint import reference_files as files
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 TOLD = ("--set", "heads=2", "--set", "window=16", "--set", "frames_per_cell=2", "--set", "frame_size=32")
 
 
@@ -19,8 +20,8 @@ def adatad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return files.write_opentad(tmp_path_factory.mktemp("adatad") / "epoch_3.pth", files.weights(files.video_config(adapters=(0, 2))))
 
 
-def test_profile_names_the_model_in_the_words_of_its_users(adatad: Path, process: Callable[..., Any]) -> None:
-    outcome = process("profile", adatad, *TOLD, "--set", "classes=run,jump,throw", "--runs", 1, "--json")
+def test_profile_names_the_model_in_the_words_of_its_users(adatad: Path, tadshrink: Callable[..., Any]) -> None:
+    outcome = tadshrink("profile", adatad, *TOLD, "--set", "classes=run,jump,throw", "--runs", 1, "--json")
     assert outcome.code == 0, outcome.err
     line = outcome.err.splitlines()[0]
     assert line.startswith("OpenTAD AdaTAD · VideoMAE ViT (16 wide, 4 blocks, 2 heads) with adapters in blocks 0, 2")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 PUBLISHED = {
     ("videomae-s",): "286.3", ("videomae-s", "--drop", "4"): "263.5", ("videomae-s", "--drop", "9,4,6"): "218.0",
     ("videomae-s", "--drop", "4,9,6,1"): "195.2", ("videomae-l",): "3886.9", ("videomae-l", "--drop", "1,2,3"): "3402.7",

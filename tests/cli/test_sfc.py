@@ -24,8 +24,8 @@ def module(tiny_clips: TinyClips, process: Callable[..., Any], tmp_path_factory:
                            "-o", output, "--json")
 
 
-def test_make_and_base(process: Callable[..., Any], tmp_path: Path) -> None:
-    made = process("data", "make", "synthetic-clips", "--videos", 12, "--root", tmp_path, "--json")
+def test_make_and_base(process: Callable[..., Any], tadshrink: Callable[..., Any], tmp_path: Path) -> None:
+    made = tadshrink("data", "make", "synthetic-clips", "--videos", 12, "--root", tmp_path, "--json")
     assert made.code == 0, made.err
     assert json.loads(made.out) == {"output": str(tmp_path / "synthetic-clips" / "clips.csv"), "videos": 12, "seed": 0}
     trained = process("sfc", "base", "--dataset", "synthetic-clips", "--root", tmp_path, "--arch", "recogniser-nano", "--epochs", 1,

@@ -32,7 +32,8 @@ def pair(config: DetectorConfig, dropped: tuple[int | str, ...]) -> tuple[Detect
         elif "adapter" in name:
             value.data.normal_(0, 0.3)
     student = Detector(config, dropped).eval()
-    student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in student.state_dict()})
+    kept = student.state_dict().keys()
+    student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student, teacher
 
 

@@ -20,6 +20,7 @@ from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.loader import inference_batches
 from tadshrink.data.sources import Source, open_source
+from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import split_videos
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
@@ -37,15 +38,14 @@ def source(tiny) -> Source:
 
 def rank(tiny, source: Source, metric: str, detector: Detector | None = None, split: str = HELDOUT, journal: Journal | None = None,
          reporter: Reporter = SILENT, **options: object) -> Ranking:
-    opened = tiny.opened()
     chosen = SelectOptions(metric=metric, **options)
-    return rank_units(detector or opened.detector, tiny.data, split, chosen, source, opened.compute, journal, reporter)
+    return rank_units(detector or tiny.opened().detector, tiny.data, split, chosen, source, choose_compute("cpu", 1), journal, reporter)
 
 
 def without(detector: Detector, *units: Unit) -> Detector:
     """The plain way: a detector that was built without these units."""
-    small = Detector(detector.config, units)
-    state = {name: value for name, value in detector.state_dict().items() if name in small.state_dict()}
+    kept = Detector(detector.config, units).state_dict().keys()
+    state = {name: value for name, value in detector.state_dict().items() if name in kept}
     return build_detector(detector.config, state, units, "test")
 
 
@@ -187,9 +187,10 @@ def test_taylor_is_the_sum_of_weight_times_gradient(tiny, source: Source) -> Non
 
 
 def test_random_scores_depend_on_the_seed_and_not_on_what_is_left(tiny, source: Source) -> None:
-    first, again, other = (rank(tiny, source, "random", seed=seed) for seed in (0, 0, 1))
+    detector = tiny.opened().detector
+    first, again, other = (rank(tiny, source, "random", detector, seed=seed) for seed in (0, 0, 1))
     assert [item.block for item in first.candidates] == [item.block for item in again.candidates]
-    orders = {tuple(item.block for item in rank(tiny, source, "random", seed=seed).candidates) for seed in range(10)}
+    orders = {tuple(item.block for item in rank(tiny, source, "random", detector, seed=seed).candidates) for seed in range(10)}
     assert len(orders) > 3
     rest = rank(tiny, source, "random", without(tiny.opened().detector, first.candidates[0].block), seed=0)
     assert [item.block for item in rest.candidates] == [item.block for item in first.candidates[1:]]

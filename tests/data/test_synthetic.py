@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_seed_gives_the_same_set(made: Path, tmp_path: Path) -> None:
     make_synthetic(tmp_path, seed=1, videos=10)
     assert (tmp_path / "annotations.json").read_bytes() == (made / "annotations.json").read_bytes()
-    for name in database(made):
+    for name in list(database(made))[::3]:
         assert torch.equal(frames(tmp_path, name), frames(made, name))
 
 
@@ -58,8 +58,8 @@ def test_a_larger_set_contains_the_smaller(made: Path, tmp_path: Path) -> None:
     make_synthetic(tmp_path, seed=1, videos=13)
     large = database(tmp_path)
     assert len(large) == 13
-    for name, record in database(made).items():
-        assert large[name] == record
+    assert database(made).items() <= large.items()
+    for name in list(database(made))[1::3]:
         assert torch.equal(frames(tmp_path, name), frames(made, name))
 
 

@@ -193,7 +193,7 @@ ITEM = st.tuples(st.integers(0, 6), st.integers(0, 4), st.sampled_from([0.1, 0.3
 
 @pytest.mark.parametrize("method", ["gaussian", "linear", "soft_hard", "gated"])
 @given(st.lists(ITEM, min_size=1, max_size=30), st.sampled_from([0.0, 0.05, 0.2]), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_same_as_the_sequential_program_even_with_ties(method, items, min_score, multiclass):
     segments = [[start, start + length] for start, length, _ in items]
     scores = [score for _, _, score in items]
@@ -207,7 +207,7 @@ def test_same_as_the_sequential_program_even_with_ties(method, items, min_score,
 
 
 @given(st.lists(ITEM, min_size=1, max_size=30), st.sampled_from([0.0, 0.1, 0.3]))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_hard_is_classic_nms(items, min_score):
     before = Detections([[start, start + length] for start, length, _ in items], [score for *_, score in items], [0] * len(items))
     (kept,) = nms_many([before], PostprocessConfig(nms="hard", nms_iou=0.3, nms_min_score=min_score))
@@ -257,7 +257,7 @@ def test_gate_grows_with_the_length_of_the_kept_segment():
 
 
 @given(st.integers(0, 10**6), st.integers(0, 60), st.sampled_from([0.0, 0.01]))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_output_is_part_of_the_input_with_lower_scores(seed, count, min_score):
     before = random_detections(seed, count)
     after = nms_many([before], PostprocessConfig(nms_min_score=min_score))[0]
@@ -270,7 +270,7 @@ def test_output_is_part_of_the_input_with_lower_scores(seed, count, min_score):
 
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([0.0, 0.05]),
        st.sampled_from([1, 64, 1 << 16]))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_many_videos_are_independent(seed, counts, min_score, elements):
     config = PostprocessConfig(nms_min_score=min_score, max_detections=20)
     videos = [random_detections(seed + number, count) for number, count in enumerate(counts)]
@@ -285,7 +285,7 @@ def test_many_videos_are_independent(seed, counts, min_score, elements):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_input_order_does_not_matter_without_ties(seed, count):
     before = random_detections(seed, count)
     shuffled = before.take(np.random.default_rng(seed).permutation(count))

@@ -25,7 +25,7 @@ def evaluate(rule: str, truth, found, thresholds=(0.5,), regions=None) -> MapRes
 
 @pytest.mark.parametrize("rule", ["activitynet", "thumos14"])
 @given(TRUTH.filter(has_truth), FOUND, REGIONS, st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_same_as_plain_loops(rule, truth, found, regions, threshold_touched) -> None:
     # 0.5 and 0.75 are overlaps of many of these segments, 0.31 of none.
     thresholds = (0.25, 0.5, 0.75, 1.0) if threshold_touched else (0.31, 0.55)

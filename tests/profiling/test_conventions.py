@@ -39,8 +39,14 @@ def head_of_16_cells_and_8_channels() -> int:
     return embed + blocks + neck + heads
 
 
+@cache
+def counted(convention: str, config: DetectorConfig = CONFIG) -> MacsReport:
+    """Of the detector with all blocks."""
+    return count_macs(sketched(config, empty=True), *blank_window(config), convention)
+
+
 def test_paper_by_hand() -> None:
-    macs = count_macs(sketched(CONFIG, empty=True), *blank_window(CONFIG), "paper")
+    macs = counted("paper")
     assert macs.per_block == [TOKENS * (4 * D**2 + 8 * D)] * 3
     assert macs.head == head_of_16_cells_and_8_channels()
     assert (macs.backbone, macs.total) == (sum(macs.per_block), sum(macs.per_block) + macs.head)
@@ -68,19 +74,18 @@ class Wrapped(nn.Module):
 
 
 def test_paper_sees_no_lora() -> None:
-    plain, wrapped = Detector(CONFIG), Detector(CONFIG)
+    wrapped = Detector(CONFIG)
     for block in wrapped.blocks:
         block.attn.qkv, block.mlp.layers[1] = Wrapped(block.attn.qkv), Wrapped(block.mlp.layers[1])
-    one, other = (count_macs(detector, *blank_window(CONFIG), "paper") for detector in (plain, wrapped))
-    assert other.total == one.total
+    other = count_macs(wrapped, *blank_window(CONFIG), "paper")
+    assert other.total == counted("paper").total
     # Those of the MLPs lie within what is left out anyway.
     assert (other.not_counted["linear in lora_A"], other.not_counted["linear in mlp"]) == (3, 3 * 4)
-    full = [count_macs(detector, *blank_window(CONFIG)).total for detector in (plain, wrapped)]
-    assert full[1] - full[0] == 3 * TOKENS * 2 * (D + 3 * D + 4 * D + D)
+    assert count_macs(wrapped, *blank_window(CONFIG)).total - counted("full").total == 3 * TOKENS * 2 * (D + 3 * D + 4 * D + D)
 
 
 def test_halves_and_blocks_that_are_gone_do_not_count() -> None:
-    macs = count_macs(sketched(CONFIG, empty=True), *blank_window(CONFIG), "paper")
+    macs = counted("paper")
     detector = Detector(CONFIG, [0, "2.attention"])
     rest = count_macs(detector, *blank_window(CONFIG), "paper")
     assert rest.per_block == [macs.per_block[0], TOKENS * 4 * D]
@@ -99,14 +104,14 @@ def test_fvcore_is_what_fvcore_counts_by_itself(config: DetectorConfig) -> None:
         analysis = FlopCountAnalysis(_Bare(_without_data(detector)), window).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         with torch.no_grad():
             expected = analysis.total()
-    macs = count_macs(detector, *window, "fvcore")
+    macs = counted("fvcore", config)
     assert macs.total == expected == sum(macs.parts.values())
     assert macs.not_counted["scaled_dot_product_attention"] > 0
     assert "layer_norm" not in macs.not_counted
 
 
 def test_fvcore_of_a_block_by_hand() -> None:
-    macs = count_macs(sketched(CONFIG, empty=True), *blank_window(CONFIG), "fvcore")
+    macs = counted("fvcore")
     assert macs.per_block[0] == TOKENS * 12 * D**2 + 2 * 5 * TOKENS * D
 
 
@@ -119,10 +124,10 @@ def published(arch: str, dropped: int) -> MacsReport:
 
 
 @pytest.mark.parametrize(("arch", "dropped", "printed"), [
-    ("videomae-s", 0, "286.3"), ("videomae-s", 4, "195.2"), ("videomae-l", 6, "2918.6"),
+    ("videomae-s", 4, "195.2"), ("videomae-l", 6, "2918.6"),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in [
-        ("videomae-s", 1, "263.5"), ("videomae-s", 2, "240.8"), ("videomae-s", 3, "218.0"), ("videomae-l", 0, "3886.9"),
-        ("videomae-l", 3, "3402.7")])])
+        ("videomae-s", 0, "286.3"), ("videomae-s", 1, "263.5"), ("videomae-s", 2, "240.8"), ("videomae-s", 3, "218.0"),
+        ("videomae-l", 0, "3886.9"), ("videomae-l", 3, "3402.7")])])
 def test_paper_gives_the_published_figures(arch: str, dropped: int, printed: str) -> None:
     """768 frames of 160 x 160, head for the 20 classes of THUMOS-14: H + kept (4 D^2 + 8 D) tokens, where H comes from the head."""
     macs = published(arch, dropped)
@@ -134,7 +139,7 @@ def test_paper_gives_the_published_figures(arch: str, dropped: int, printed: str
 def test_every_convention_says_what_it_counts(name: str) -> None:
     convention = find_convention(name)
     assert (convention.name, bool(convention.counts), bool(convention.leaves_out)) == (name, True, True)
-    assert count_macs(sketched(CONFIG, empty=True), *blank_window(CONFIG), name).to_json()["convention"] == name
+    assert counted(name).to_json()["convention"] == name
 
 
 def test_an_unknown_convention_is_a_user_error() -> None:

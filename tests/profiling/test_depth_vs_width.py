@@ -13,6 +13,7 @@ from tadshrink.profiling.running import Measure
 from tadshrink.profiling.subject import Sketch, Subject, sketched
 from tadshrink.profiling.windows import blank_window
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 ONCE = Measure(runs=2, warmup=0, device="cpu")
 YAML = """
 backbone: {width: 32, depth: 4, heads: 4, table_size: 32}

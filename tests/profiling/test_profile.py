@@ -17,6 +17,7 @@ from tadshrink.profiling.subject import sketched
 from tests.notes import Notes
 from tests.profiling.models import FEATURES, VIDEO
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 ONCE = Measure(runs=1, warmup=0, device="cpu")
 
 

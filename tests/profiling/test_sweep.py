@@ -17,6 +17,7 @@ from tadshrink.profiling.throughput import Throughput
 from tests.notes import Notes
 from tests.profiling.models import VIDEO_YAML
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 ONCE = Measure(runs=2, warmup=0, device="cpu")
 
 

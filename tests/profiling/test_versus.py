@@ -20,6 +20,7 @@ from tadshrink.profiling.versus import compare
 from tadshrink.profiling.windows import blank_window
 from tests.profiling.models import VIDEO
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 ONCE = Measure(runs=3, warmup=1, device="cpu", batch=2)
 
 

@@ -1,4 +1,4 @@
-"""Alignment by two processes, as torchrun starts them, against the same by one."""
+"""Alignment by two processes against the same by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tadshrink.models.detector import Detector
 from tadshrink.profiling.windows import example_window
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
-from tests.torchrun import by_torchrun
+from tests.torchrun import by_two
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
 
@@ -35,7 +35,7 @@ def steady(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def aligned_by_two(tiny, folder: Path, output: Path, *options: str) -> tuple[dict[str, Any], str]:
     """What the first of two processes printed as JSON, and what both said."""
-    done = by_torchrun("align", folder / "student.pth", "--teacher", folder / "teacher.pth", "--dataset", tiny.yaml, "--epochs", 2,
+    done = by_two("align", folder / "student.pth", "--teacher", folder / "teacher.pth", "--dataset", tiny.yaml, "--epochs", 2,
                         "--device", "cpu", "-o", output, "--json", *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr

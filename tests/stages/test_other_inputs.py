@@ -31,6 +31,7 @@ from tadshrink.stages.select import select
 from tadshrink.stages.train import train_task
 from tadshrink.training.settings import TrainSettings
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 #: The split of each video is in its name; training_0, training_1 and others are held out.
 NAMES = [f"training_{number}" for number in range(6)] + ["testing_0", "testing_1"]
 

@@ -12,6 +12,7 @@ from tadshrink.profiling.subject import Sketch, Subject
 from tadshrink.stages.drop import drop
 from tadshrink.stages.profile import depth_vs_width, profile, sweep
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 ONCE = Measure(runs=1, warmup=0, device="cpu")
 
 

@@ -35,7 +35,7 @@ from tests.clips import TinyClips
 from tests.notes import Notes
 
 
-@pytest.fixture(scope="module", params=[None, "block:0", "block:1"])
+@pytest.fixture(scope="module", params=[None, pytest.param("block:0", marks=pytest.mark.slow), "block:1"])
 def checkpoint(tiny_clips: TinyClips, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A ViT recogniser, plain or with a module after one of its three blocks."""
     if request.param is None:

@@ -76,7 +76,7 @@ def test_metrics_are_compared(tiny, tmp_path: Path) -> None:
 def test_an_interrupted_selection_goes_on(tiny, tmp_path: Path, interrupt) -> None:
     options = SelectOptions(metric="loss", batch_size=1)
     with pytest.raises(KeyboardInterrupt):
-        select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "training", "cpu", interrupt("select", 15))
+        select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "heldout", "cpu", interrupt("select", 11))
     assert [item.name for item in tmp_path.iterdir()] == ["a.pth.loss.selecting"]
     windows = []
 
@@ -85,8 +85,8 @@ def test_an_interrupted_selection_goes_on(tiny, tmp_path: Path, interrupt) -> No
             windows.append(total)
             return super().track(description, total)
 
-    select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "training", "cpu", Counts())
-    select(tiny.checkpoint, tiny.choice, tmp_path / "b.pth", options, "training", "cpu", Counts())
+    select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "heldout", "cpu", Counts())
+    select(tiny.checkpoint, tiny.choice, tmp_path / "b.pth", options, "heldout", "cpu", Counts())
     assert windows[0] < windows[1]
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.pth", "b.pth"]
@@ -95,9 +95,9 @@ def test_an_interrupted_selection_goes_on(tiny, tmp_path: Path, interrupt) -> No
 def test_what_another_model_had_found_is_not_taken(tiny, tmp_path: Path, interrupt) -> None:
     options = SelectOptions(metric="loss", batch_size=1)
     with pytest.raises(KeyboardInterrupt):
-        select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "training", "cpu", interrupt("select", 15))
+        select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", options, "heldout", "cpu", interrupt("select", 11))
     (tmp_path / "a.pth.mse.selecting").write_bytes((tmp_path / "a.pth.loss.selecting").read_bytes())
     mse = SelectOptions(metric="mse", batch_size=1)
-    select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", mse, "training", "cpu")
-    select(tiny.checkpoint, tiny.choice, tmp_path / "b.pth", mse, "training", "cpu")
+    select(tiny.checkpoint, tiny.choice, tmp_path / "a.pth", mse, "heldout", "cpu")
+    select(tiny.checkpoint, tiny.choice, tmp_path / "b.pth", mse, "heldout", "cpu")
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()

@@ -27,6 +27,10 @@ def module(name: str, **changes: Any) -> SfcConfig:
     return SfcConfig(**{"split": SPLITS[name], "clips": 3, "ratio": 0.3, **changes})
 
 
+#: For what both kinds of recogniser do alike.
+ONE_KIND = pytest.mark.parametrize("trained", ["vit", pytest.param("slow", marks=pytest.mark.slow)], indirect=True)
+
+
 @pytest.fixture(scope="module", params=SPLITS)
 def trained(tiny_clips: TinyClips, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, Path]:
     """A recogniser, and the same with a module that was trained."""
@@ -53,6 +57,7 @@ def test_the_module_itself_is_trained(trained: tuple[Path, Path], tiny_clips: Ti
     assert names and not any(torch.equal(new[name], after[name]) for name in names)
 
 
+@ONE_KIND
 def test_the_history_tells_how_it_was_made(trained: tuple[Path, Path], tiny_clips: TinyClips) -> None:
     base, output = trained
     entry = read_recogniser(output).history[-1]
@@ -63,6 +68,7 @@ def test_the_history_tells_how_it_was_made(trained: tuple[Path, Path], tiny_clip
     assert len(entry["metrics"]["curve"]) == 2
 
 
+@ONE_KIND
 def test_a_second_module_takes_the_place_of_the_first(trained: tuple[Path, Path], tiny_clips: TinyClips, tmp_path: Path) -> None:
     base, output = trained
     notes, again, fresh = Notes(), tmp_path / "again.pth", tmp_path / "fresh.pth"
@@ -73,6 +79,7 @@ def test_a_second_module_takes_the_place_of_the_first(trained: tuple[Path, Path]
     assert read_recogniser(again).checksum == read_recogniser(fresh).checksum
 
 
+@ONE_KIND
 def test_an_interrupted_training_goes_on_to_the_same_weights(tiny_clips: TinyClips, trained: tuple[Path, Path], tmp_path: Path,
                                                              interrupt: Any) -> None:
     base, output = trained
@@ -123,12 +130,14 @@ def test_eval_on_both_splits(trained: tuple[Path, Path], tiny_clips: TinyClips, 
         assert sum(row["videos"] for row in result["per_class"].values()) == count
 
 
+@ONE_KIND
 def test_training_videos_are_told(trained: tuple[Path, Path], tiny_clips: TinyClips) -> None:
     notes = Notes()
     evaluate_recogniser(trained[0], tiny_clips.choice, "1x1", "train", device="cpu", reporter=notes)
     assert "these videos are for training: accuracy on them says little about others" in notes.lines
 
 
+@ONE_KIND
 def test_labels_are_found_by_name(trained: tuple[Path, Path], tiny_clips: TinyClips, tmp_path: Path) -> None:
     """A dataset with two of the classes in another order."""
     data = tiny_clips.choice.load(Notes())
@@ -156,6 +165,7 @@ def test_unknown_classes_are_refused_and_placeholders_named(tiny_clips: TinyClip
     assert any("the model has no class names" in line for line in notes.lines)
 
 
+@ONE_KIND
 def test_classify_names_broken_files_and_does_the_others(trained: tuple[Path, Path], tiny_clips: TinyClips, tmp_path: Path) -> None:
     broken, notes = tmp_path / "broken.mp4", Notes()
     broken.write_text("no video")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from tadshrink.checkpoint.foreign.settings import LoadSettings
 from tadshrink.checkpoint.foreign.summary import summary
 from tadshrink.checkpoint.foreign.writer import save_reference
+from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig
@@ -65,9 +67,15 @@ def told(name: str) -> LoadSettings:
                         attention_window=projection["attn_cfg"]["n_mha_win_size"], absolute_position=projection["use_abs_pe"], **video)
 
 
+@cache
+def loaded(name: str) -> Checkpoint:
+    """Read once; not to be changed."""
+    return load_checkpoint(folder(name) / CASES[name][0], told(name))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_line_names_what_it_is(name: str) -> None:
-    checkpoint = load_checkpoint(folder(name) / CASES[name][0], told(name))
+    checkpoint = loaded(name)
     assert summary(checkpoint) == f"{CASES[name][1]} · EMA weights"
 
 
@@ -75,7 +83,7 @@ def test_the_line_names_what_it_is(name: str) -> None:
 def test_the_architecture_is_that_of_the_configuration(name: str) -> None:
     data = case(name)
     model, nms = data["model_cfg"], data["post_processing"]["nms"]
-    checkpoint = load_checkpoint(folder(name) / CASES[name][0], told(name))
+    checkpoint = loaded(name)
     config = DetectorConfig.parse(checkpoint.architecture, name)
     head, projection, rpn = config.head, model["projection"], model["rpn_head"]
     assert (head.embed_layers, head.stem_layers, head.levels - 1) == tuple(projection["arch"])
@@ -102,7 +110,7 @@ def test_the_architecture_is_that_of_the_configuration(name: str) -> None:
 def test_the_original_actionformer_is_that_of_the_configuration() -> None:
     name = "06_actionformer_original"
     data = case(name)["cfg"]
-    config = DetectorConfig.parse(load_checkpoint(folder(name) / CASES[name][0], told(name)).architecture, name)
+    config = DetectorConfig.parse(loaded(name).architecture, name)
     head, post, test = config.head, config.postprocess, data["test_cfg"]
     assert (head.variant, head.width, head.head_layers, head.loss_normalizer) == (
         "actionformer", data["model"]["embd_dim"], data["model"]["head_num_layers"] - 1, data["train_cfg"]["init_loss_norm"])
@@ -114,8 +122,10 @@ def test_the_original_actionformer_is_that_of_the_configuration() -> None:
     assert (post.top_k_per_level, post.rounded, post.nms_on, post.multiclass) == (True, False, "grid", test["multiclass_nms"])
 
 
-@pytest.mark.parametrize("weights", ["ema", "raw"])
-@pytest.mark.parametrize("name", [*CASES, "08_lora_merge"])
+@pytest.mark.parametrize(("name", "weights"), [
+    *((name, "ema") for name in (*CASES, "08_lora_merge")), ("03_pbd_student", "raw"), ("06_actionformer_original", "raw"),
+    *(pytest.param(name, "raw", marks=pytest.mark.slow) for name in (*CASES, "08_lora_merge")
+      if name not in ("03_pbd_student", "06_actionformer_original"))])
 def test_every_weight_goes_round(tmp_path: Path, name: str, weights: str) -> None:
     """Reference -> checkpoint -> tadshrink file -> checkpoint -> reference -> checkpoint."""
     source = folder(name) / (CASES[name][0] if name in CASES else "student_merge.pth")

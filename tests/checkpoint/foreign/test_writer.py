@@ -43,8 +43,12 @@ def round_trip(tmp_path: Path, source: Path, settings: LoadSettings, dictionary:
     return after, note
 
 
-@pytest.mark.parametrize("weights", ["ema", "raw"])
-@pytest.mark.parametrize("kind", ["plain", "adapters", "lora", "dropped", "lora and dropped", "features", "actionformer", "half"])
+KINDS = ("plain", "adapters", "lora", "dropped", "lora and dropped", "features", "actionformer", "half")
+
+
+@pytest.mark.parametrize(("kind", "weights"), [
+    *((kind, "ema") for kind in KINDS),
+    *(pytest.param(kind, "raw", marks=() if kind in ("adapters", "lora and dropped", "actionformer") else pytest.mark.slow) for kind in KINDS)])
 def test_what_comes_in_goes_out(tmp_path: Path, kind: str, weights: str) -> None:
     path, told = tmp_path / "in.pth", LoadSettings(weights=weights).over(files.TOLD)
     dropped = (3, 1) if "dropped" in kind else ()

@@ -1,0 +1,36 @@
+"""Multiply-adds of networks that were counted before: tracing is what takes the time of many a command on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from torch import Tensor, nn
+
+from tadshrink.profiling import macs, tracing
+from tadshrink.profiling.conventions import Convention
+from tadshrink.profiling.tracing import Trace
+
+_counted: dict[tuple[object, ...], Trace] = {}
+
+
+def _structure(network: nn.Module) -> tuple[object, ...]:
+    """All that a count may depend on: the modules with what is set in them, and the shape and type of every tensor."""
+    tensors = tuple((name, tuple(value.shape), value.dtype) for name, value in network.state_dict(keep_vars=True).items())
+    modules = tuple((name, type(module), repr({key: value for key, value in vars(module).items() if not key.startswith("_")} | {"training": 0}))
+                    for name, module in network.named_modules())
+    return modules, tensors
+
+
+def trace_once(network: nn.Module, inputs: Sequence[Tensor], convention: Convention) -> Trace:
+    """:func:`~tadshrink.profiling.tracing.trace_without_data`, once for all networks that are alike."""
+    key = (*_structure(network), tuple((tuple(tensor.shape), tensor.dtype) for tensor in inputs), convention.name)
+    if key not in _counted:
+        _counted[key] = tracing.trace_without_data(network, inputs, convention)
+    return _counted[key]
+
+
+@pytest.fixture
+def counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what counts by the way; those of the counting itself count afresh."""
+    monkeypatch.setattr(macs, "trace_without_data", trace_once)
