@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from torch import Tensor, nn
@@ -30,7 +30,9 @@ def trace_once(network: nn.Module, inputs: Sequence[Tensor], convention: Convent
     return _counted[key]
 
 
-@pytest.fixture
-def counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of what counts by the way; those of the counting itself count afresh."""
-    monkeypatch.setattr(macs, "trace_without_data", trace_once)
+@pytest.fixture(scope="module")
+def counted_once() -> Iterator[None]:
+    """For files of tests in which counting happens by the way; in those of the counting itself each one counts afresh."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(macs, "trace_without_data", trace_once)
+        yield

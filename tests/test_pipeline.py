@@ -39,7 +39,7 @@ EVAL = {"average_map", "map", "per_class", "videos", "ground_truths"}
 
 
 @pytest.fixture(scope="module")
-def straight(tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def straight(tiny, counted_once, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run that nothing interrupted; tests must leave its folder as it is."""
     return run(tiny.checkpoint, tiny.choice, tmp_path_factory.mktemp("straight"), SETTINGS, device="cpu").to_json()
 
@@ -71,6 +71,7 @@ def test_the_final_model_is_that_of_the_last_step(straight: dict[str, Any]) -> N
     assert final.lora is None
 
 
+@pytest.mark.slow  # Of one drop, the contract of the command line has it.
 def test_stages_by_hand_give_the_same_files(tiny, straight: dict[str, Any], tmp_path: Path) -> None:
     model = tiny.checkpoint
     for number in (1, 2):

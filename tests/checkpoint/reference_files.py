@@ -52,7 +52,8 @@ def feature_config(variant: str = "opentad", **head: Any) -> DetectorConfig:
 def weights(config: DetectorConfig, dropped: Iterable[int] = (), seed: int = 0) -> State:
     """Random numbers under the names of a detector."""
     generator = torch.Generator().manual_seed(seed)
-    shapes = {name: value.shape for name, value in Detector(config, dropped).state_dict().items()}
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in Detector(config, dropped).state_dict().items()}
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 

@@ -52,8 +52,8 @@ SAME_WEIGHT = 1e-6
 
 
 @needs_shared
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", MERGED)
+@pytest.mark.parametrize(("name", "kind"), [(STUDENT, "ema"), ("04_pbd_uncompressed_lora", "raw"), *(
+    pytest.param(*case, marks=pytest.mark.slow) for case in ((STUDENT, "raw"), ("04_pbd_uncompressed_lora", "ema")))])
 def test_merge(models: Models, tmp_path: Path, name: str, kind: str) -> None:
     found, expected = our_merge(models, name, kind, tmp_path), shared.weights(MERGED[name], kind)
     assert found.keys() == expected.keys()

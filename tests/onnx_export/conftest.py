@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import onnx
 import pytest
 import torch
 
+from tadshrink.files import atomic_path
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, PostprocessConfig, SamplingConfig
 from tadshrink.models.detector import Detector
 from tadshrink.onnx_export import writing
@@ -51,19 +53,29 @@ def _lively(detector: Detector, seed: int) -> Detector:
     return detector.eval()
 
 
+def _graph(factory: pytest.TempPathFactory, name: str, detector: Detector) -> onnx.ModelProto:
+    """The graph of a detector, from the file of another process of these tests if that has traced it already."""
+    folder = factory.getbasetemp()
+    path = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / f"traced-{name}.onnx"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            onnx.save_model(trace(detector), temporary)
+    return onnx.load(path)
+
+
 @pytest.fixture(scope="package")
-def video(tiny) -> Traced:
+def video(tiny, tmp_path_factory: pytest.TempPathFactory) -> Traced:
     """On frames, with adapters, a dropped block and a block without its MLP."""
     backbone = tiny.config.backbone.model_copy(update={"depth": 3, "adapters": (0,), "adapter_width": 8})
     torch.manual_seed(1)
     detector = _lively(Detector(tiny.config.model_copy(update={"backbone": backbone}), (1, "2.mlp")), 2)
     sampling = detector.config.sampling
     inputs = torch.randint(256, (2, 1, 3, sampling.frames, sampling.frame_size, sampling.frame_size), dtype=torch.uint8)
-    return Traced(detector, (inputs, _masks(sampling.window)), trace(detector))
+    return Traced(detector, (inputs, _masks(sampling.window)), _graph(tmp_path_factory, "video", detector))
 
 
 @pytest.fixture(scope="package")
-def features() -> Traced:
+def features(tmp_path_factory: pytest.TempPathFactory) -> Traced:
     """On features that the model scales, with local attention, a pyramid neck, and of its stem only the MLP of a block."""
     head = HeadConfig(width=16, heads=2, levels=2, embed_layers=1, stem_layers=2, head_layers=1, regression_ranges=((0, 6), (6, 10000)),
                       attention_window=5, relative_position=True, absolute_position=True, neck="fpn")
@@ -73,7 +85,7 @@ def features() -> Traced:
     torch.manual_seed(3)
     detector = _lively(Detector(config, (0, "1.attention")), 4)
     detector.standardise.measured(torch.arange(6.0), torch.full((6,), 2.0))
-    return Traced(detector, (torch.randn(2, 6, 32) * 2, _masks(32)), trace(detector))
+    return Traced(detector, (torch.randn(2, 6, 32) * 2, _masks(32)), _graph(tmp_path_factory, "features", detector))
 
 
 def _masks(window: int) -> torch.Tensor:

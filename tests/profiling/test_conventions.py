@@ -124,10 +124,10 @@ def published(arch: str, dropped: int) -> MacsReport:
 
 
 @pytest.mark.parametrize(("arch", "dropped", "printed"), [
-    ("videomae-s", 4, "195.2"), ("videomae-l", 6, "2918.6"),
+    ("videomae-s", 4, "195.2"),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in [
         ("videomae-s", 0, "286.3"), ("videomae-s", 1, "263.5"), ("videomae-s", 2, "240.8"), ("videomae-s", 3, "218.0"),
-        ("videomae-l", 0, "3886.9"), ("videomae-l", 3, "3402.7")])])
+        ("videomae-l", 0, "3886.9"), ("videomae-l", 3, "3402.7"), ("videomae-l", 6, "2918.6")])])
 def test_paper_gives_the_published_figures(arch: str, dropped: int, printed: str) -> None:
     """768 frames of 160 x 160, head for the 20 classes of THUMOS-14: H + kept (4 D^2 + 8 D) tokens, where H comes from the head."""
     macs = published(arch, dropped)

@@ -107,6 +107,7 @@ def test_a_drop_by_hand(case: Case, tmp_path: Path) -> None:
     assert evaluate(merged, case.choice, "heldout", device="cpu").videos > 0
 
 
+@pytest.mark.parametrize("case", ["whole", pytest.param("sliding", marks=pytest.mark.slow), "resize"], indirect=True)
 def test_a_run(case: Case, tmp_path: Path) -> None:
     settings = RunSettings(target="1", tolerance=100, latency_runs=1, select=SelectSettings(metric="mse"),
                            align=AlignSettings(epochs=1, batch_size=2))
