@@ -43,8 +43,9 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("steady", deadline=None)
 hypothesis.settings.load_profile("steady")
 
-#: Files that take longest: they start first, so that no process is left alone with one of them at the end.
-LONG = ("test_contract.py", "test_pipeline.py", "test_align_parallel.py", "test_select_parallel.py", "test_writing.py",
+#: Files that take longest: they start first, so that no process is left alone with one of them at the end. Those that fork two processes
+#: stand together, since the first of them starts what the others use.
+LONG = ("test_contract.py", "test_align_parallel.py", "test_select_parallel.py", "test_distributed.py", "test_pipeline.py", "test_writing.py",
         "test_recogniser_drop.py", "test_sfc.py", "test_selection.py", "test_bad_input.py", "test_golden.py", "test_mutations.py",
         "test_models.py")
 

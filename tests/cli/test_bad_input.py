@@ -149,15 +149,15 @@ def test_a_broken_video_does_not_stop_the_good_ones(tiny, tmp_path: Path, tadshr
 
 def test_changed_settings_of_a_run(tiny, tmp_path: Path, tadshrink: Callable[..., Any]) -> None:
     arguments = ("run", tiny.checkpoint, "--dataset", tiny.yaml, "--heal", "none", "--metric", "mse", "--work-dir", tmp_path / "w")
-    assert tadshrink(*arguments, "--target", 1).code == 0
+    assert tadshrink(*arguments, "--target", 1, "--latency-runs", 2).code == 0
     before = everything(tmp_path)
-    refused = tadshrink(*arguments, "--target", 2)
+    refused = tadshrink(*arguments, "--target", 2, "--latency-runs", 2)
     assert refused.code == 2
     assert "settings.target: 1 -> 2. Give another --work-dir, or --fresh" in refused.errors[0]
     assert everything(tmp_path) == before
-    accepted = tadshrink(*arguments, "--target", 2, "--fresh", "--json")
+    accepted = tadshrink(*arguments, "--target", 1, "--latency-runs", 1, "--fresh", "--json")
     assert accepted.code == 0
-    assert len(json.loads(accepted.out)["steps"]) == 2
+    assert len(json.loads(accepted.out)["steps"]) == 1
 
 
 @pytest.mark.parametrize("teacher", ["previous", pytest.param("static", marks=pytest.mark.slow)])

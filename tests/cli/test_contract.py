@@ -54,7 +54,8 @@ def outcomes(tiny, folder: Path, process: Callable[..., Any]) -> dict[str, Any]:
         "merge": ("merge", path["align"], "-o", path["merge"]),
         "detect": ("detect", base, tiny.video(), "--score-threshold", 0, "-o", folder / "found.json", "--plot", folder / "found.png"),
         "export": ("export", base, "--opentad", path["export"]),
-        "run": ("run", base, *data, "--target", 1, "--metric", "mse", "--tolerance", 100, *epochs, "--work-dir", folder / "work"),
+        "run": ("run", base, *data, "--target", 1, "--metric", "mse", "--tolerance", 100, "--latency-runs", 1, *epochs,
+                "--work-dir", folder / "work"),
     }
     by_hand = ("select", "drop", "align", "merge")
 

@@ -18,7 +18,8 @@ TIME, SCORE, TIE = 1e-2, 1e-4, 1e-6
 ROUND_OFF = 1e-5
 
 
-@pytest.mark.parametrize("name", [*compact.families(), *shared.families()])
+@pytest.mark.parametrize("name", [*compact.families(), *(
+    pytest.param(name, marks=pytest.mark.slow) if compact.PREFIX + name in compact.families() else name for name in shared.families())])
 def test_detections(models: Models, name: str) -> None:
     case, config = models.case(name), models.detector(name, "ema").config
     calls = {key: call for key, call in case.calls.items() if call.places}

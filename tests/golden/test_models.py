@@ -16,8 +16,10 @@ SHARED, COMPACT = shared.families(), compact.families()
 CLOSE = 1e-4
 
 
-def of_family(family: str) -> list[str]:
-    return [name for name, found in {**COMPACT, **SHARED}.items() if found == family]
+def of_family(family: str) -> list[object]:
+    """The cases; slow are those that have a compact twin."""
+    return [pytest.param(name, marks=pytest.mark.slow) if compact.PREFIX + name in COMPACT else name
+            for name, found in {**COMPACT, **SHARED}.items() if found == family]
 
 
 @pytest.mark.parametrize("name", of_family("adapters"))

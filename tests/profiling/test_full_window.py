@@ -45,7 +45,7 @@ def hand(arch: str, frames: int) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize(("arch", "frames"), [("videomae-s", 768), ("videomae-l", 768),
+@pytest.mark.parametrize(("arch", "frames"), [("videomae-s", 768), pytest.param("videomae-l", 768, marks=pytest.mark.slow),
                                               pytest.param("videomae-s", 256, marks=pytest.mark.slow),
                                               pytest.param("videomae-l", 256, marks=pytest.mark.slow)])
 def test_the_count_is_the_derivation(arch: str, frames: int) -> None:
@@ -61,7 +61,8 @@ def test_the_count_is_the_derivation(arch: str, frames: int) -> None:
 
 
 @pytest.mark.parametrize(("arch", "frames", "giga"), [
-    ("videomae-s", 768, 1137.4), ("videomae-l", 768, 13191.5),
+    ("videomae-s", 768, 1137.4),
+    pytest.param("videomae-l", 768, 13191.5, marks=pytest.mark.slow),
     pytest.param("videomae-s", 256, 378.8, marks=pytest.mark.slow),
     pytest.param("videomae-l", 256, 4396.8, marks=pytest.mark.slow)])
 def test_the_count_agrees_with_the_reference_implementation(arch: str, frames: int, giga: float) -> None:

@@ -1,4 +1,4 @@
-"""Selection and whole runs by two processes, as torchrun starts them, against the same by one."""
+"""Selection and whole runs by two processes against the same by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.stages.select import select
-from tests.torchrun import by_torchrun
+from tests.torchrun import by_torchrun, by_two
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch has no processes")
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 def test_two_processes_rank_as_one_does_bit_for_bit(tiny, tmp_path: Path, split: str, options: dict[str, Any]) -> None:
     flags = [part for name, value in options.items() for part in ([f"--{name}"] if value is True else [f"--{name}", value])]
     # Groups of one video: an odd number of groups, of which some are cut off by the rungs of a race.
-    done = by_torchrun("select", tiny.checkpoint, "--dataset", tiny.yaml, "--split", split, "--batch-size", 1, *flags, "--device", "cpu",
+    done = by_two("select", tiny.checkpoint, "--dataset", tiny.yaml, "--split", split, "--batch-size", 1, *flags, "--device", "cpu",
                        "-o", tmp_path / "two.pth", "--json")
     assert done.returncode == 0, done.stderr
     one = select(tiny.checkpoint, tiny.choice, tmp_path / "one.pth", SelectOptions(batch_size=1, **options), split, "cpu")
