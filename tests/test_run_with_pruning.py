@@ -101,5 +101,7 @@ def test_importance_means_nothing_without_pruning(tiny: Any, tmp_path: Path) -> 
 def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
     findings = gather_run(Path(done["work_dir"]))
     assert [step.model.name for step in findings.steps] == ["drop 1", "pruning"]
-    assert "--with-channel-pruning 10%" in render(findings)
+    written = render(findings)
+    assert "--with-channel-pruning 10%" in written
+    assert f"{100 * done['steps'][1]['pruned']:.1f} % of the multiply-adds pruned from the rest" in written
     assert [step.model.name for step in gather_checkpoint(Path(done["output"])).steps] == ["drop 1", "pruning"]

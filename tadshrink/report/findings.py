@@ -21,6 +21,7 @@ class Model:
         dropped: units that went since the model before.
         speedup: measured in turn with the baseline; the baseline's own is that against itself.
         kept: False for a step that was taken back.
+        pruned: share of the baseline's multiply-adds that this step took out of blocks.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model:
     heldout: Figures | None = None
     test: Figures | None = None
     kept: bool = True
+    pruned: float | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tadshrink.stages.sides import side_of
 PLAN, RESULT = "run.json", "result.json"
 #: Detections in a few test videos, written by ``report`` once.
 TIMELINES = "final/timelines.json"
-_MEASURED = ("blocks", "macs", "params", "latency_ms", "speedup", "checksum", "heldout", "test")
+_MEASURED = ("blocks", "macs", "params", "latency_ms", "speedup", "checksum", "heldout", "test", "pruned")
 
 
 def gather_run(folder: Path) -> Findings:

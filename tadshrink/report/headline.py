@@ -38,13 +38,16 @@ def tiles(findings: Findings) -> list[Tile]:
     """The numbers of the headline, most telling first."""
     gone = removed(findings)
     halves = any(isinstance(unit, str) for unit in gone)
-    found = [Tile("removed", f"{len(gone)} of {findings.depth * (2 if halves else 1)}", f"{_noun(gone)} {listed(gone)}" if gone else "nothing")]
+    pruned = sum(step.model.pruned or 0 for step in findings.steps if step.model.kept)
+    more = [f"{_noun(gone)} {listed(gone)}"] if gone else []
+    more += [f"{number(100 * pruned, 1)} % of the multiply-adds pruned from the rest"] if pruned else []
+    found = [Tile("removed", f"{len(gone)} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")]
     before, after = findings.baseline, last_good(findings)
     if findings.cost is not None:
         found.append(_relative("multiply-adds of a window", findings.cost.before, findings.cost.total))
     if before is None or after is None:
         return found
-    return found + (_compared(findings, before, after) if gone else [*_accuracy(before, before)])
+    return found + (_compared(findings, before, after) if gone or pruned else [*_accuracy(before, before)])
 
 
 def _compared(findings: Findings, before: Model, after: Model) -> list[Tile]:
