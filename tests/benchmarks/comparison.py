@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
 from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, found
 
-#: Turns in which all models are timed.
-TURNS = 30
+#: Turns in which all models are timed, each in an order of its own: what ran just before must not matter.
+TURNS = 60
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
 #: Of the paper (VideoMAE-S, THUMOS14, mAP@0.5): method, share of multiply-adds, speed-up, mAP. Its baseline: 70.43.
@@ -123,8 +124,14 @@ def speeds(job: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
     paths = [job.baseline, *(Path(point["path"]) for own in points.values() for point in own)]
     opened = [open_detector(path, None, SILENT) for path in paths]
     inputs, masks = (tensor.to(opened[0].compute.device) for tensor in example_window(opened[0].detector.config))
+    runs = [lambda model=one.detector: model(inputs, masks) for one in opened]
+    times, order = [list[float]() for _ in runs], list(range(len(runs)))
     with torch.inference_mode(), opened[0].compute.autocast():
-        times = measure_in_turn([lambda model=one.detector: model(inputs, masks) for one in opened], 3, TURNS, opened[0].compute.device)
+        for turn in range(TURNS):
+            random.Random(turn).shuffle(order)
+            for number, taken in zip(order, measure_in_turn([runs[one] for one in order], 0 if turn else 3, 1, opened[0].compute.device),
+                                     strict=True):
+                times[number] += taken
     ratios = iter(Ratio.of(times[0], own).to_json() for own in times[1:])
     of = dict(zip(paths, times, strict=True))
     dropped, pruned = (near(points[name], 0.75 * job.macs(job.baseline)) for name in ("block drop", "channel pruning"))
