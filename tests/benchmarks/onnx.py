@@ -1,6 +1,6 @@
 """ONNX Runtime beside torch on the CPU: how long one window takes, and what became of the graph.
 
-    python -m tests.benchmarks.onnx --rounds 20
+    python -m tests.benchmarks.onnx --rounds 6
 
 Contenders: torch eagerly in float32 and in bfloat16 (autocast), ONNX Runtime in fp32 and in int8 (dynamic, and static with ranges
 measured on noise: speed does not depend on them). All take the same window of noise, in one process with the same number of threads,
@@ -43,6 +43,7 @@ MODELS: dict[str, tuple[str, int | None]] = {
     "nano, 128 frames of 32 pixels": ("videomae-nano", None),
     "VideoMAE-S, 64 frames of 160 pixels": ("videomae-s", 64),
     "VideoMAE-S, 128 frames of 160 pixels": ("videomae-s", 128),
+    "VideoMAE-S, 256 frames of 160 pixels": ("videomae-s", 256),
 }
 #: Operators that tell whether attention, GELU and LayerNorm were fused, or quantised.
 TELLING = ("Attention", "Softmax", "Gelu", "BiasGelu", "Erf", "LayerNormalization", "SkipLayerNormalization", "MatMul", "FusedMatMul", "Gemm",
@@ -140,7 +141,7 @@ def table(records: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Run, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--models", type=int, default=len(MODELS), help="only the first few")
     parser.add_argument("--no-results", action="store_true", help="print only")
