@@ -72,7 +72,7 @@ class Benchmark:
 
 #: Both start from the backbone of the package's detector, and see frames so large that the arithmetic takes the time.
 BENCHMARKS = {
-    "synthetic-clips": Benchmark("recogniser-nano", {"epochs": 12}, clip={"size": 64}, align={"epochs": 2}),
+    "synthetic-clips": Benchmark("recogniser-nano", {"epochs": 30}, clip={"size": 64}, align={"epochs": 2}),
     "fir": Benchmark("recogniser-nano", {"epochs": 40, "clips_per_video": 4}, clip={"size": 64, "stride": 3}, align={"epochs": 10}),
 }
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
