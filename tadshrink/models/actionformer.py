@@ -181,5 +181,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def initialise_prior(head: Head, probability: float) -> None:
-    """Start every class at this probability, so that the many negatives do not swamp the first steps."""
+    """Start every class at this probability, so that the many negatives do not swamp the first steps, and both boundaries one stride away.
+
+    A distance that is negative in all cells, as it may be at random, is cut to 0 and has no gradient: it would never be learned.
+    """
     nn.init.constant_(head.cls_head.bias, -math.log((1 - probability) / probability))
+    nn.init.ones_(head.reg_head.bias)

@@ -202,7 +202,18 @@ def test_initial_probability_and_biases():
     head.apply(initialise)
     initialise_prior(head, 0.01)
     torch.testing.assert_close(head.cls_head.bias.sigmoid(), torch.full((3,), 0.01))
-    assert not head.reg_head.bias.any()
+    assert head.reg_head.bias.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_boundaries_can_be_learned_from_the_first_step(seed: int) -> None:
+    torch.manual_seed(seed)
+    head = Head(TINY, classes=3)
+    head.apply(initialise)
+    initialise_prior(head, 0.01)
+    levels = [torch.randn(1, length, 8) for length in (8, 4, 2)]
+    _, offsets = head(levels, [torch.ones(1, length, 1) for length in (8, 4, 2)])
+    assert (torch.cat(offsets, 1) > 0).any(1).all()
 
 
 def test_scale_then_relu():
