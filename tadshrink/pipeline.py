@@ -21,9 +21,10 @@ from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.sources import open_source
 from tadshrink.distributed import only_first, world
 from tadshrink.files import copy_file, write_json
-from tadshrink.models.units import Unit, units
+from tadshrink.models.units import Unit, listed, units
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import detector_macs, parameters
+from tadshrink.profiling.running import AS_USUAL
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.run_inputs import RunInputs, open_inputs
@@ -110,7 +111,7 @@ class _Run:
         """Every step done, the last good model, and the sentence that says why it ended there and what was kept."""
         steps, stopped = self._drops(before)
         kept = [step for step in steps if step["kept"]]
-        gone = [unit for step in kept for unit in _listed(step["dropped"])]
+        gone = [unit for step in kept for unit in listed(step["dropped"])]
         share = 0.0
         if self.settings.with_channel_pruning:
             step = self._pruning(len(steps) + 1, self._good(kept), kept[-1] if kept else before)
@@ -217,8 +218,8 @@ class _Run:
     def _latency(self, opened: Opened) -> dict[str, float]:
         inputs, masks = (tensor.to(opened.compute.device) for tensor in example_window(opened.detector.config))
         with torch.inference_mode(), opened.compute.autocast():
-            pair = measure_pair(lambda: self.baseline.detector(inputs, masks), lambda: opened.detector(inputs, masks), 3,
-                                self.settings.latency_runs, opened.compute.device)
+            pair = measure_pair(lambda: self.baseline.detector(inputs, masks), lambda: opened.detector(inputs, masks),
+                                AS_USUAL.warmup, self.settings.latency_runs, opened.compute.device)
         return {"latency_ms": pair.b.median, "speedup": pair.speedup}
 
     def _test(self, name: str, path: Path) -> dict[str, Any]:
@@ -231,10 +232,6 @@ class _Run:
 
     def _open(self, path: Path) -> Opened:
         return open_detector(path, self.device, SILENT)
-
-
-def _listed(dropped: Unit | list[Unit]) -> list[Unit]:
-    return dropped if isinstance(dropped, list) else [dropped]
 
 
 def _how(plan: Step) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile, check_merged
-from tadshrink.compress.pruning import model_places, most_prunable, unit_costs
+from tadshrink.compress.pruning import most_prunable, places, unit_costs
 from tadshrink.compress.student import check_settings
 from tadshrink.compress.target import DropBudget, parse_share, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
@@ -104,10 +104,10 @@ def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, 
         return
     share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
     detector = baseline.detector
-    where = model_places(detector, baseline.checkpoint.state)
+    where = places(detector, baseline.checkpoint.state)
     there = len(units(detector.blocks.left, settings.unit))
     left = 1 - (budget.count / there if budget.latency_ms is None else 0)
-    most = most_prunable(unit_costs(detector, where), where) * left / macs.total
+    most = most_prunable(unit_costs(detector, where, macs), where) * left / macs.total
     if share > most:
         raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: about {most:.1%} of the MACs can be pruned from the blocks "
                         "that will be left", fix="Lower it, or --target")

@@ -25,13 +25,8 @@ def command(
     json: options.Json = False,
 ) -> None:
     """Fold LoRA into the weights, on a copy; outputs on real windows are compared before anything is written."""
-    from tadshrink.errors import UserError
-    from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.merge import merge
 
-    if root and not dataset:
-        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
-    choice = DatasetChoice(dataset, root) if dataset else None
-    result = merge(checkpoint, output, choice, tolerance, device, ConsoleReporter())
+    result = merge(checkpoint, output, options.dataset_choice(dataset, root), tolerance, device, ConsoleReporter())
     say(f"written to {result.output}, weights {result.checksum}")
     emit(json, result.to_json())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tadshrink.cli import completion
+from tadshrink.errors import UserError
+
+if TYPE_CHECKING:
+    from tadshrink.stages.common import DatasetChoice
 
 Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.pth) to read.", show_default=False,
                                               autocompletion=completion.checkpoints)]
@@ -29,3 +33,16 @@ Split = Annotated[str, typer.Option("--split", help="training, heldout (a fixed 
 ClassScores = Annotated[Path | None, typer.Option("--class-scores", metavar="JSON", help="Scores of whole videos by a classifier, which "
                                                   "name the proposals of a model of one class (ActivityNet).", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+
+
+def dataset_choice(dataset: str | None, root: Path | None, allow_missing: bool = False) -> DatasetChoice | None:
+    """What ``--dataset`` and ``--root`` say, where a dataset is not a must.
+
+    Raises:
+        UserError: ``--root`` alone.
+    """
+    from tadshrink.stages.common import DatasetChoice
+
+    if root and not dataset:
+        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
+    return DatasetChoice(dataset, root, allow_missing) if dataset else None

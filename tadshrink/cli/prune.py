@@ -31,14 +31,10 @@ def command(
 
     The result is a checkpoint as any other; heal it with: tadshrink align pruned.pth --teacher base.pth --dataset D -o OUT
     """
-    from tadshrink.errors import UserError
-    from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.prune import prune
 
-    if root and not dataset:
-        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
     chosen = settings_from(PruneSettings, **settings)
-    result = prune(checkpoint, output, chosen, DatasetChoice(dataset, root) if dataset else None, device, ConsoleReporter())
+    result = prune(checkpoint, output, chosen, options.dataset_choice(dataset, root), device, ConsoleReporter())
     table("What is left of each block", ["block", "heads", "hidden units"],
           [[index, heads, hidden] for index, (heads, hidden) in enumerate(result.kept)])
     say(f"MACs {result.macs[0] / 1e9:.4g} G to {result.macs[1] / 1e9:.4g} G ({result.saved:.1%} less), parameters {result.params[0]:,} to "

@@ -31,13 +31,9 @@ def command(
 
     The file needs nothing else and no network. Of a checkpoint alone it tells what its history holds.
     """
-    from tadshrink.errors import UserError
-    from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.report import write_report
 
-    if root and not dataset:
-        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
-    choice = DatasetChoice(dataset, root, allow_missing=True) if dataset else None
+    choice = options.dataset_choice(dataset, root, allow_missing=True)
     result = write_report(checkpoint, output, videos, choice, device, ConsoleReporter())
     say(f"written to {result.output} ({result.bytes / 1e3:.0f} kB, {result.seconds:.1f} s)")
     emit(json, result.to_json())

@@ -13,6 +13,7 @@ from tadshrink.cli.run_plan import print_plan
 from tadshrink.cli.settings import takes
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
+from tadshrink.models.units import listed
 from tadshrink.run_settings import RENAMED, RunSettings, read_recipe, run_settings
 
 NAME = "run"
@@ -103,8 +104,7 @@ def _name(number: int, step: dict[str, Any]) -> str:
 
 
 def _cost(name: str, item: dict[str, Any], base: dict[str, Any]) -> list[object]:
-    dropped = item.get("dropped", "")
-    gone = ", ".join(map(str, dropped)) if isinstance(dropped, list) else dropped
+    gone = ", ".join(map(str, listed(item.get("dropped", []))))
     return [name, item["blocks"], gone, f"{item['macs'] / 1e6:.1f}", f"{item['macs'] / base['macs']:.1%}",
             f"{item['params']:,}", f"{item['latency_ms']:.1f}", f"{item['speedup']:.2f}x"]
 

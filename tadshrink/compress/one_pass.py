@@ -63,22 +63,24 @@ class TaylorJudge(MeanJudge):
         chosen = [weight for group in weights.values() for weight in group]
         books: dict[Key, dict[str, np.ndarray]] = {key: {} for key in candidates}
         for inputs, masks, windows in batches:
-            gradients = dict(zip(map(id, chosen), self._gradients(inputs, masks, windows, chosen), strict=True))
+            gradients = dict(zip(map(id, chosen), loss_gradients(self.bench, self.model, (inputs, masks, windows), chosen), strict=True))
             values = {unit: sum(float((weight.detach() * gradients[id(weight)]).abs().sum(dtype=torch.float64)) for weight in group)
                       for unit, group in weights.items()}
             for key, book in books.items():
                 add_windows(book, windows, [sum(values[unit] for unit in key)] * len(windows))
         return beside.submit(lambda: dict(books))
 
-    def _gradients(self, inputs: Tensor, masks: Tensor, windows: list, chosen: list[Tensor]) -> tuple[Tensor, ...]:  # type: ignore[type-arg]
-        for weight in chosen:
-            weight.requires_grad_(True)
-        with torch.enable_grad():
-            with self.bench.compute.autocast():
-                output = whole_output(self.model, inputs.clone(), masks.clone())
-            segments, labels = self.bench.targets(windows)
-            loss = TASKS[type(self.model)].losses(self.model, output, segments, labels, False).total
-            return torch.autograd.grad(loss, chosen)
+
+def loss_gradients(bench: Bench, model: Detector, batch: Windows, chosen: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients of the loss of a batch for some weights of a copy of the bench's detector, which has no other gradients."""
+    inputs, masks, windows = batch
+    for weight in chosen:
+        weight.requires_grad_(True)
+    with torch.enable_grad():
+        with bench.compute.autocast():
+            output = whole_output(model, inputs.clone(), masks.clone())
+        loss = TASKS[type(model)].losses(model, output, *bench.targets(windows), False).total
+        return torch.autograd.grad(loss, chosen)
 
 
 def _weights(model: Detector, unit: Unit) -> list[torch.nn.Parameter]:

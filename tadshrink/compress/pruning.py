@@ -7,7 +7,7 @@ some of which are bare parameters that it would have to be told of anyway, and c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import Cut
-from tadshrink.models.body import Body, narrowed
+from tadshrink.models.body import narrowed
 from tadshrink.models.detector import Detector
-from tadshrink.models.units import HALVES, Left, gone
+from tadshrink.models.units import HALVES, gone
 from tadshrink.profiling.macs import MacsReport, detector_macs
 
 #: Hidden units that go together: other widths are slow to multiply.
@@ -51,27 +51,22 @@ class Places:
         return parts[:, chosen].flatten(0, 2).movedim(0, cut.axis).contiguous()
 
 
-def places(body: Body, left: Left, state: Mapping[str, Tensor], heads: Callable[[int], int]) -> dict[tuple[int, str], Places]:
-    """By (original index, half), of all that is left.
-
-    Args:
-        heads: of a block.
-    """
-    found = {}
-    for index, halves in left.items():
+def places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, str], Places]:
+    """By (original index, half), of all that is left of a detector with these weights."""
+    found, body = {}, detector.body
+    for index, halves in detector.blocks.left.items():
         for half in halves:
             prefix, cuts = f"{body.prefix}.{index}.", body.block.cuts[half]
             # The way out is as wide as all of them together.
             width = state[prefix + cuts[-1].name].shape[cuts[-1].axis]
-            count = heads(index) if half == "attention" else width
+            count = _sizes(detector, index)[0] if half == "attention" else width
             found[index, half] = Places(prefix, cuts, count, width // count)
     return found
 
 
-def model_places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, str], Places]:
-    """:func:`places` of a detector with these weights."""
-    sizes = getattr(detector.config, detector.body.part).sizes
-    return places(detector.body, detector.blocks.left, state, lambda index: sizes(index)[0])
+def _sizes(detector: Detector, index: int) -> tuple[int, int]:
+    """Heads and hidden units of a block as the configuration says them."""
+    return getattr(detector.config, detector.body.part).sizes(index)
 
 
 def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor]) -> Scores:
@@ -110,13 +105,17 @@ class _Group:
     macs: float = field(compare=False)
 
 
-def unit_costs(detector: Detector, where: Mapping[tuple[int, str], Places]) -> dict[tuple[int, str], float]:
-    """MACs of a window that go with one head, or one hidden unit: not all of a half of a block gets less with them."""
+def unit_costs(detector: Detector, where: Mapping[tuple[int, str], Places], counted: MacsReport) -> dict[tuple[int, str], float]:
+    """MACs of a window that go with one head, or one hidden unit: not all of a half of a block gets less with them.
+
+    Args:
+        counted: of the detector as it is.
+    """
     config = detector.config
     least = narrowed(detector.body, config, ((1, TOGETHER),) * config.block_count)
     with torch.device("meta"):
         small = Detector(least, gone(config.block_count, detector.blocks.left)).eval()
-    more, less = ([*_by_half(detector_macs(model), where).values()] for model in (detector, small))
+    more, less = ([*_by_half(report, where).values()] for report in (counted, detector_macs(small)))
     return {key: (most - rest) / max(1, item.count - _together(key))
             for (key, item), most, rest in zip(where.items(), more, less, strict=True)}
 
@@ -195,10 +194,10 @@ def silenced(state: Mapping[str, Tensor], where: Mapping[tuple[int, str], Places
     return made
 
 
-def kept_sizes(plan: Plan, blocks: int, sizes: Callable[[int], tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Heads and hidden units of every block as its configuration says them; of what does not exist, as it was."""
+def kept_sizes(detector: Detector, plan: Plan) -> tuple[tuple[int, int], ...]:
+    """Heads and hidden units of every block by a plan; of what does not exist, as it was."""
     found = []
-    for index in range(blocks):
-        before = dict(zip(HALVES, sizes(index), strict=True))
+    for index in range(detector.config.block_count):
+        before = dict(zip(HALVES, _sizes(detector, index), strict=True))
         found.append(tuple(len(plan.stays[index, half]) if (index, half) in plan.stays else before[half] for half in HALVES))
     return tuple(found)

@@ -107,3 +107,8 @@ def merged(dropped: Sequence[Unit]) -> list[Unit]:
         same = [other for other in result if split_unit(other)[0] == index]
         result = [other for other in result if other not in same] + [index if same else unit]
     return result
+
+
+def listed(dropped: Unit | Sequence[Unit]) -> list[Unit]:
+    """What a step dropped, where one unit stands for itself."""
+    return [dropped] if isinstance(dropped, Unit) else list(dropped)

@@ -36,8 +36,3 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
     """What the work gives, and the seconds that it takes."""
     started = time.perf_counter()
     return work(), time.perf_counter() - started
-
-
-def middle(values: list[float]) -> float:
-    """The median; the upper one of two."""
-    return sorted(values)[len(values) // 2]

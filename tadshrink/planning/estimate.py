@@ -13,6 +13,7 @@ from tadshrink.data.datasets import HELDOUT
 from tadshrink.models.units import Left, units
 from tadshrink.planning.counts import SplitSize
 from tadshrink.planning.speeds import Loading, Quick
+from tadshrink.profiling.running import AS_USUAL
 from tadshrink.run_settings import RunSettings
 from tadshrink.schedules import Step
 from tadshrink.stages.merge import WINDOWS
@@ -20,8 +21,6 @@ from tadshrink.training.draws import Draws
 
 #: Few and short measurements may be wrong by this factor, up and down.
 ROUGH = 1.3
-#: Calls of both models before those that are timed.
-WARMUP = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Estimate:
 
     def measured(self, gone: int) -> Seconds:
         """Held-out accuracy, latency and MACs of a model without so many units."""
-        calls = WARMUP + self.settings.latency_runs
+        calls = AS_USUAL.warmup + self.settings.latency_runs
         latency = calls * (2 * self.quick.speed.before - gone * self.quick.speed.unit)
         return self.tested(HELDOUT, gone) + Seconds.both(latency + self.quick.speed.counting, Seconds())
 

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median_high
 from typing import TypeVar
 
 import torch
@@ -22,7 +23,7 @@ from tadshrink.device import Compute, with_dtype
 from tadshrink.evaluation.inference import Collector, split_videos
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import units
-from tadshrink.planning.clock import CALLS, SECONDS, fitting, middle, timed
+from tadshrink.planning.clock import CALLS, SECONDS, fitting, timed
 from tadshrink.planning.quick_training import draw_batches, measure_steps
 from tadshrink.planning.speeds import Judged, Loading, Quick, Speed, Trained
 from tadshrink.profiling.latency import measure_in_turn, measure_latency
@@ -64,7 +65,7 @@ def measure_speed(model: RunModel, kind: str, gone: int) -> Speed:
     inputs, masks = (tensor.to(compute.device) for tensor in example_window(detector.config))
     with torch.inference_mode(), compute.autocast():
         times = measure_in_turn([lambda: detector(inputs, masks), lambda: smaller(inputs, masks)], 1, CALLS, compute.device, SECONDS)
-    before, after = (middle(own) / 1000 for own in times)
+    before, after = (median_high(own) / 1000 for own in times)
     return Speed(before, after, gone, len(times[0]), counting)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from statistics import median_high
 
 import torch
 
@@ -15,7 +16,7 @@ from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import Source, VideoSource
 from tadshrink.device import Compute
 from tadshrink.models.detector import Detector
-from tadshrink.planning.clock import SECONDS, STEPS, Clock, middle, timed
+from tadshrink.planning.clock import SECONDS, STEPS, Clock, timed
 from tadshrink.planning.speeds import Loading, Trained
 from tadshrink.training.loop import Task, fit
 
@@ -48,8 +49,8 @@ def measure_steps(student: Detector, teacher: Detector, drawn: Sequence[Batch], 
     fit(Task(student, losses, lessons, len(drawn)), align.model_copy(update={"epochs": 1, "accumulate": 1}), compute, reporter=clock)
     # The loop tells about nothing before its first step, which warms up.
     steps = [after - before for before, after in pairwise(clock.ticks)][1:]
-    teaching = middle(taught[1:])
-    return Trained(teaching / size, max(0.0, middle(steps) - teaching) / size, answers[0], len(steps), size)
+    teaching = median_high(taught[1:])
+    return Trained(teaching / size, max(0.0, median_high(steps) - teaching) / size, answers[0], len(steps), size)
 
 
 def _done(lesson: Lesson, compute: Compute) -> Lesson:

@@ -14,7 +14,7 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.errors import UserError
 from tadshrink.files import read_json
-from tadshrink.models.units import Unit
+from tadshrink.models.units import Unit, listed
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.recognition.config import is_recogniser
 from tadshrink.recognition.macs import view_macs
@@ -94,7 +94,7 @@ def _steps(folder: Path, told: list[dict[str, Any]] | None) -> tuple[Step, ...]:
 def _step(folder: Path, number: int, told: dict[str, Any]) -> Step:
     stages = {name: _read(folder / f"{name}.json") or {} for name in ("select", "drop", "prune", "align", "merge", "heldout")}
     gone = stages["drop"].get("now", told.get("dropped", []))
-    model = _model("pruning" if stages["prune"] else f"drop {number}", told, gone if isinstance(gone, list) else [gone], told.get("kept", True))
+    model = _model("pruning" if stages["prune"] else f"drop {number}", told, listed(gone), told.get("kept", True))
     seconds = {name: stage["seconds"] for name, stage in stages.items() if "seconds" in stage}
     return Step(model, stages["select"] or None, stages["align"].get("curve", []), seconds)
 

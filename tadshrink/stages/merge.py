@@ -17,7 +17,7 @@ from tadshrink.models.detector import Detector, DetectorOutput
 from tadshrink.recognition.recogniser import RecogniserOutput
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage, with_weights
-from tadshrink.stages.samples import sample_windows
+from tadshrink.stages.samples import Samples, sample_windows
 from tadshrink.stages.sides import open_either
 
 #: Largest change of any output, relative to the largest output of its kind, that rounding alone may cause in float32.
@@ -50,8 +50,7 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
         raise UserError("there is no LoRA to merge", where=checkpoint, fix="Only what alignment wrote needs merging")
     choice = dataset or _last_dataset(opened)
     merged = merged_copy(opened.detector)
-    samples = sample_windows(opened, WINDOWS, choice)
-    difference = largest_difference(opened.detector, merged, samples.inputs.to(opened.compute.device), samples.masks.to(opened.compute.device))
+    difference, samples = sampled_difference(opened, opened.detector, merged, WINDOWS, choice)
     seen = samples.text + ("" if samples.real else ", as no dataset is known (--dataset)")
     reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on {seen}")
     if not difference <= tolerance:
@@ -61,6 +60,13 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
     arguments = {**(choice.arguments() if choice else {}), "tolerance": tolerance}
     written = save_stage(output, plain, "merge", arguments, opened.checksum, {"max_difference": difference})
     return Merged(written.output, written.checksum, difference)
+
+
+def sampled_difference(opened: Opened, first: Detector, second: Detector, count: int,
+                       dataset: DatasetChoice | None) -> tuple[float, Samples]:
+    """:func:`largest_difference` of two forms of an opened model on :func:`~tadshrink.stages.samples.sample_windows`, which come with it."""
+    samples, device = sample_windows(opened, count, dataset), opened.compute.device
+    return largest_difference(first.to(device), second.to(device), samples.inputs.to(device), samples.masks.to(device)), samples
 
 
 @torch.inference_mode()

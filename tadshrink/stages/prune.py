@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, build_model, check_merged
-from tadshrink.compress.passes import whole_output
+from tadshrink.compress.benches import BENCHES
+from tadshrink.compress.judges import Bench
+from tadshrink.compress.one_pass import loss_gradients
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.pruning import (
     Places,
@@ -23,25 +24,23 @@ from tadshrink.compress.pruning import (
     choose,
     cut,
     kept_sizes,
-    model_places,
+    places,
     silenced,
     unit_costs,
 )
 from tadshrink.compress.target import parse_share
-from tadshrink.compress.tasks import TASKS
-from tadshrink.data.actions import ActionGrid
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
-from tadshrink.evaluation.inference import split_videos, window_batches
+from tadshrink.evaluation.inference import window_batches
 from tadshrink.files import check_output
 from tadshrink.models.body import narrowed
+from tadshrink.models.detector import Detector
 from tadshrink.profiling.macs import detector_macs, parameters
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, save_stage
 from tadshrink.stages.inputs import check_splits
-from tadshrink.stages.merge import largest_difference
-from tadshrink.stages.samples import sample_windows
+from tadshrink.stages.merge import sampled_difference
 
 #: Largest change of any output that taking out what is silenced may cause, see :func:`~tadshrink.stages.merge.largest_difference`.
 TOLERANCE = 1e-4
@@ -101,21 +100,20 @@ def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: P
     check_merged(opened.checkpoint, opened.path)
     share = parse_share(settings.target)
     detector, state = opened.detector, opened.checkpoint.state
-    config, body = detector.config, detector.body
-    sizes = getattr(config, body.part).sizes
-    where = model_places(detector, state)
+    where = places(detector, state)
     report = detector_macs(detector)
     scores = _scores(opened, data, where, settings, reporter)
-    plan = choose(scores, unit_costs(detector, where), report.total, share * report.total)
-    narrow = narrowed(body, config, kept_sizes(plan, config.block_count, sizes))
+    plan = choose(scores, unit_costs(detector, where, report), report.total, share * report.total)
+    kept = kept_sizes(detector, plan)
+    narrow = narrowed(detector.body, detector.config, kept)
     made = replace(opened.checkpoint, architecture=narrow.model_dump(mode="json"), state=cut(state, where, plan), ranking=None)
     pruned = build_model(made, opened.path)
-    difference = _check(opened, made, silenced(state, where, plan), dataset, reporter)
+    difference = _check(opened, pruned, silenced(state, where, plan), dataset, reporter)
     after = detector_macs(pruned).total
-    kept = list(getattr(narrow, body.part).kept)
     arguments = {**(dataset.arguments() if dataset else {}), **settings.model_dump(mode="json")}
     written = save_stage(output, made, "prune", arguments, opened.checksum, {"macs": after, "max_difference": difference})
-    return Pruned(written.output, written.checksum, (report.total, after), (parameters(detector), parameters(pruned)), kept, difference)
+    return Pruned(written.output, written.checksum, (report.total, after), (parameters(detector), parameters(pruned)), list(kept),
+                  difference)
 
 
 def _scores(opened: Opened, data: Dataset | None, where: dict[tuple[int, str], Places], settings: PruneSettings,
@@ -134,26 +132,20 @@ def _products(opened: Opened, data: Dataset, names: list[str], batch_size: int, 
     """|weight x gradient of the loss| of weights, summed over the batches of the held-out videos."""
     check_splits(data, [HELDOUT])
     model = copy.deepcopy(opened.detector).eval().requires_grad_(False)
-    source = open_source(data, model.config.sampling)
-    grid = ActionGrid(data, HELDOUT, source)
-    weights = {name: value.requires_grad_(True) for name, value in model.named_parameters() if name in set(names)}
+    source, kind = open_source(data, model.config.sampling), BENCHES[type(data)]
+    bench = Bench(model, data, HELDOUT, kind.actions(data, HELDOUT, source), opened.compute)
+    weights = {name: model.get_parameter(name) for name in names}
     sums = {name: torch.zeros_like(value) for name, value in weights.items()}
-    for inputs, masks, windows in window_batches(split_videos(data, HELDOUT), source, opened.compute, batch_size, "importance", reporter):
-        pairs = [grid.inside(window.video, window.window) for window in windows]
-        with opened.compute.autocast():
-            output = whole_output(model, inputs, masks)
-        loss = TASKS[type(model)].losses(model, output, [segments for segments, _ in pairs], [labels for _, labels in pairs], False).total
-        for (name, weight), gradient in zip(weights.items(), torch.autograd.grad(loss, list(weights.values())), strict=True):
+    for batch in window_batches(kind.videos(data, HELDOUT), source, opened.compute, batch_size, "importance", reporter):
+        for (name, weight), gradient in zip(weights.items(), loss_gradients(bench, model, batch, [*weights.values()]), strict=True):
             sums[name] += (weight.detach() * gradient).abs()
     return {name: value.cpu() for name, value in sums.items()}
 
 
-def _check(opened: Opened, made: Checkpoint, silent: dict[str, Tensor], dataset: DatasetChoice | None, reporter: Reporter) -> float:
+def _check(opened: Opened, pruned: Detector, silent: dict[str, Tensor], dataset: DatasetChoice | None, reporter: Reporter) -> float:
     """Largest difference of the outputs of the pruned model, and of the one before with what went set to zero."""
-    samples = sample_windows(opened, WINDOWS, dataset)
-    models = (build_model(replace(opened.checkpoint, state=silent), opened.path), build_model(made, opened.path))
-    difference = largest_difference(*(model.to(opened.compute.device) for model in models), samples.inputs.to(opened.compute.device),
-                                    samples.masks.to(opened.compute.device))
+    before = build_model(replace(opened.checkpoint, state=silent), opened.path)
+    difference, samples = sampled_difference(opened, before, pruned, WINDOWS, dataset)
     reporter.note(f"pruned on a copy; outputs differ from those with the same set to zero by {difference:.1e} of the largest (limit "
                   f"{TOLERANCE:g}) on {samples.text}")
     if not difference <= TOLERANCE:

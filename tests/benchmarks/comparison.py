@@ -44,7 +44,7 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
-from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, found
+from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job
 
 #: Turns in which all models are timed, each in an order of its own: what ran just before must not matter.
 TURNS = 60
@@ -248,9 +248,9 @@ def main() -> None:
 
 def baseline(job: Comparison) -> Point:
     """Its row; the baseline is trained if need be."""
-    kept = found(job.folder, BASELINE, job.seed)
+    kept = job.found(BASELINE)
     if not kept.exists():
-        write_json(kept, {"variant": BASELINE, "seed": job.seed, "peak_bytes": 0, "rows": job.train()})
+        job.keep(BASELINE)
     return json.loads(kept.read_text())["rows"][0]
 
 

@@ -112,6 +112,16 @@ class Job:
         ways = {BASELINE: self.train, LONGER: self.train_longer}
         return ways[variant]() if variant in ways else self.compress(variant)
 
+    def found(self, variant: str) -> Path:
+        """Where the result of a variant is kept."""
+        return self.folder / f"{variant.replace(' ', '-').replace(',', '')}-{self.seed}.json"
+
+    def keep(self, variant: str) -> None:
+        """Do a variant, and keep its rows with the most memory that this process has taken."""
+        rows = self.do(variant)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        write_json(self.found(variant), {"variant": variant, "seed": self.seed, "peak_bytes": peak, "rows": rows})
+
     def train(self) -> list[dict[str, Any]]:
         prepare_data(self.choice, ConsoleReporter())
         settings, started = dict(self.benchmark.train), time.perf_counter()
@@ -180,17 +190,12 @@ def jobs(benchmark: Benchmark, seeds: int) -> list[tuple[str, int]]:
     return [(variant, seed) for variant in (BASELINE, LONGER, *benchmark.variants) for seed in range(seeds)]
 
 
-def found(folder: Path, variant: str, seed: int) -> Path:
-    """Where the result of a job is kept."""
-    return folder / f"{variant.replace(' ', '-').replace(',', '')}-{seed}.json"
-
-
 def do_all(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Each job that is not done yet, in its own process; the results of all."""
     records = []
     todo = jobs(BENCHMARKS[given.dataset], given.seeds)
     for number, (variant, seed) in enumerate(todo, 1):
-        path = found(given.work_dir, variant, seed)
+        path = job(given, seed).found(variant)
         if not path.exists():
             print(f"{number}/{len(todo)}: {variant}, seed {seed}", file=sys.stderr, flush=True)
             subprocess.run([sys.executable, "-m", "tests.benchmarks.compression", *sys.argv[1:], "--job", variant, str(seed)], check=True)
@@ -199,12 +204,10 @@ def do_all(given: argparse.Namespace) -> list[dict[str, Any]]:
     return records
 
 
-def do_one(given: argparse.Namespace, variant: str, seed: int) -> None:
-    """A job, in this process."""
+def job(given: argparse.Namespace, seed: int) -> Job:
+    """What is asked for, with a seed."""
     benchmark = BENCHMARKS[given.dataset]
-    rows = Job(benchmark, benchmark.choice(given.data), seed, given.work_dir).do(variant)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    write_json(found(given.work_dir, variant, seed), {"variant": variant, "seed": seed, "peak_bytes": peak, "rows": rows})
+    return Job(benchmark, benchmark.choice(given.data), seed, given.work_dir)
 
 
 def keep(given: argparse.Namespace, records: list[dict[str, Any]]) -> None:
@@ -250,7 +253,7 @@ def main() -> None:
     given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
     given.work_dir.mkdir(parents=True, exist_ok=True)
     if given.job:
-        do_one(given, given.job[0], int(given.job[1]))
+        job(given, int(given.job[1])).keep(given.job[0])
     else:
         print(table(do_all(given)))
 

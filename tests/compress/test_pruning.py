@@ -34,8 +34,7 @@ def made(config: DetectorConfig, dropped: tuple[int | str, ...]) -> Detector:
 
 
 def found(detector: Detector) -> dict[tuple[int, str], Places]:
-    sizes = getattr(detector.config, detector.body.part).sizes
-    return places(detector.body, detector.blocks.left, detector.state_dict(), lambda index: sizes(index)[0])
+    return places(detector, detector.state_dict())
 
 
 def test_what_belongs_to_a_head_is_found_wherever_it_lies() -> None:
@@ -53,9 +52,8 @@ def test_what_belongs_to_a_head_is_found_wherever_it_lies() -> None:
 def test_pruned_outputs_are_those_with_the_same_set_to_zero(config: DetectorConfig, dropped: tuple[int | str, ...]) -> None:
     detector = made(config, dropped)
     state, where, report = detector.state_dict(), found(detector), detector_macs(detector)
-    plan = choose(by_magnitude(where, state), unit_costs(detector, where), report.total, 0.2 * report.total)
-    part = getattr(config, detector.body.part)
-    narrow = narrowed(detector.body, config, kept_sizes(plan, config.block_count, part.sizes))
+    plan = choose(by_magnitude(where, state), unit_costs(detector, where, report), report.total, 0.2 * report.total)
+    narrow = narrowed(detector.body, config, kept_sizes(detector, plan))
     small = build_detector(narrow, cut(state, where, plan), dropped, "test")
     silent = build_detector(config, silenced(state, where, plan), dropped, "test")
     window = example_window(config)
@@ -84,7 +82,7 @@ def test_the_weakest_beside_the_others_of_their_block_go_first() -> None:
     # A block whose weights are all small keeps as much as the others.
     scores = {(index, half): torch.arange(1.0, count + 1).double() * (0.01 if index == 3 else 1)
               for index in range(4) for half, count in (("attention", 4), ("mlp", 64))}
-    plan = choose(scores, unit_costs(detector, found(detector)), report.total, 0.1 * report.total)
+    plan = choose(scores, unit_costs(detector, found(detector), report), report.total, 0.1 * report.total)
     gone = {key: sorted(set(range(len(values))) - set(plan.stays[key].tolist())) for key, values in scores.items()}
     assert len({tuple(gone[index, "mlp"]) for index in range(4)}) <= 2
     assert all(numbers == list(range(len(numbers))) for numbers in gone.values())
@@ -94,7 +92,7 @@ def test_the_weakest_beside_the_others_of_their_block_go_first() -> None:
 def test_one_head_and_a_few_hidden_units_always_stay() -> None:
     detector = made(WIDE, ())
     report, where = detector_macs(detector), found(detector)
-    scores, costs = at_random(where, 0), unit_costs(detector, where)
+    scores, costs = at_random(where, 0), unit_costs(detector, where, report)
     with pytest.raises(UserError, match="cannot be pruned: all that may go are"):
         choose(scores, costs, report.total, 0.99 * report.total)
     blocks = sum(report.per_half["attention"]) + sum(report.per_half["mlp"])
