@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from tadshrink import __version__
+from tadshrink.checkpoint.foreign.summary import IMPORT
 from tadshrink.report import tables
 from tadshrink.report.commands import before_run, history_lines, run_line
 from tadshrink.report.figures import PLOTS, section
@@ -110,8 +111,12 @@ def _hash(checksum: str | None) -> Html | str:
 def _checksums(findings: Findings) -> Html:
     rows = [(model.name, model.checksum) for model in findings.models if model.checksum]
     final = ("final/model.pth" if findings.final is not None else findings.source.name, findings.checksum)
+    # A file whose last entry is its import is the other code base's own.
+    foreign = [entry["command"] for entry in findings.history[-1:]] == [IMPORT]
+    read = "The file is of another code base and holds none: this is of the weights as they were read." if foreign else \
+        "The file was read and its content verified."
     said = "As told by the run: " + ("yes." if findings.sound else "no.") if findings.final is not None else ""
-    return joined([tag("p", f"SHA-256 of the weights (names, types, shapes and values). The file was read and its content verified. {said}"),
+    return joined([tag("p", f"SHA-256 of the weights (names, types, shapes and values). {read} {said}"),
                    pairs((name, tag("code", checksum, class_="hash")) for name, checksum in [*rows, final])])
 
 

@@ -16,6 +16,7 @@ from tadshrink.stages import report as module
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.evaluate import evaluate
 from tadshrink.stages.report import SCORE, choose_videos, write_report
+from tests.checkpoint import reference_files as files
 from tests.notes import Notes
 
 
@@ -106,6 +107,13 @@ def test_a_checkpoint_gets_a_page_beside_it(chain, tmp_path: Path) -> None:
     page = (tmp_path / "model.html").read_text(encoding="utf-8")
     assert result.output == str(tmp_path / "model.html")
     assert all(f'id="{key}"' in page for key in ("losses", "cost", "history", "checksums", "commands", "missing"))
+
+
+def test_a_file_of_another_code_base_gets_a_page(tmp_path: Path) -> None:
+    write_report(files.write_opentad(tmp_path / "theirs.pth", files.weights(files.video_config())))
+    page = (tmp_path / "theirs.html").read_text(encoding="utf-8")
+    assert "OpenTAD end-to-end ActionFormer" in page
+    assert "The file is of another code base and holds none" in page and "content verified" not in page
 
 
 def test_a_recogniser_gets_a_page(tiny_clips, tmp_path: Path) -> None:
