@@ -23,6 +23,7 @@ from tadshrink.stages.common import open_detector
 from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 SETTINGS = RunSettings(target="1", tolerance=100, latency_runs=1, with_channel_pruning="10%", select=SelectSettings(metric="cosine"),
                        align=AlignSettings(epochs=1, batch_size=4))
 

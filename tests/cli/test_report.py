@@ -13,6 +13,8 @@ from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.report.commands import history_lines
 from tadshrink.stages import report as stage
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 def test_a_work_dir(tiny_run: Path, process: Callable[..., Any], tmp_path: Path) -> None:
     outcome = process("report", tiny_run, "-o", tmp_path / "r.html", "--videos", 0, "--json")

@@ -14,6 +14,7 @@ from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.windows import example_window
 from tests.profiling.models import FEATURES, VIDEO
 
+pytestmark = pytest.mark.usefixtures("counted_once")
 WIDE = VIDEO.model_copy(update={"backbone": VIDEO.backbone.model_copy(update={"width": 16, "heads": 4})})
 STEM = FEATURES.model_copy(update={"head": FEATURES.head.model_copy(update={"width": 16, "heads": 4, "mlp_ratio": 2})})
 #: By name: a configuration and what was dropped before.

@@ -23,6 +23,8 @@ from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
 from tests.runs import SETTINGS
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 def state(folder: Path) -> dict[str, str]:
     """Everything in a folder, by its content."""

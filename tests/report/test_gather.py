@@ -11,6 +11,8 @@ from tadshrink.errors import UserError
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.report.gather import gather_checkpoint, gather_run, timelines_in
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 @pytest.fixture
 def copied(tiny_run: Path, tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from tadshrink.stages.merge import merge
 from tadshrink.stages.profile import profile
 from tadshrink.stages.prune import prune
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 @pytest.fixture(scope="module")
 def pruned(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,6 +19,8 @@ from tadshrink.stages.report import SCORE, choose_videos, write_report
 from tests.checkpoint import reference_files as files
 from tests.notes import Notes
 
+pytestmark = pytest.mark.usefixtures("counted_once")
+
 
 @pytest.fixture
 def work(tiny_run: Path, tmp_path: Path) -> Path:
