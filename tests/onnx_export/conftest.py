@@ -65,8 +65,10 @@ def _graph(factory: pytest.TempPathFactory, name: str, detector: Detector) -> on
 
 @pytest.fixture(scope="package")
 def video(tiny, tmp_path_factory: pytest.TempPathFactory) -> Traced:
-    """On frames, with adapters, a dropped block and a block without its MLP."""
-    backbone = tiny.config.backbone.model_copy(update={"depth": 3, "adapters": (0,), "adapter_width": 8})
+    """On frames, with adapters, a dropped block, a block without its MLP, and pruned: fewer heads and hidden units left of some blocks."""
+    whole = tiny.config.backbone.sizes(0)
+    kept = ((1, 24), whole, (1, whole[1]))
+    backbone = tiny.config.backbone.model_copy(update={"depth": 3, "adapters": (0,), "adapter_width": 8, "kept": kept})
     torch.manual_seed(1)
     detector = _lively(Detector(tiny.config.model_copy(update={"backbone": backbone}), (1, "2.mlp")), 2)
     sampling = detector.config.sampling

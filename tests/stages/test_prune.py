@@ -11,7 +11,6 @@ from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
-from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
 from tadshrink.stages.evaluate import evaluate
@@ -59,9 +58,7 @@ def test_it_is_healed_by_align_and_composes_with_drop(pruned: Path, tiny: Any, t
     assert load_checkpoint(tmp_path / "again.pth").dropped == [1]
 
 
-def test_it_is_exported(pruned: Path, tmp_path: Path) -> None:
-    export(pruned, onnx=tmp_path / "pruned.onnx", settings=OnnxSettings())
-    assert (tmp_path / "pruned.onnx").is_file()
+def test_opentad_has_no_place_for_it(pruned: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="all its blocks are of one width"):
         export(pruned, opentad=tmp_path / "pruned_theirs.pth")
 
