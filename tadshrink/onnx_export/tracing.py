@@ -77,11 +77,17 @@ def graph(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
 
 
 def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the lines of source code, and the paths of their files, that the exporter notes down at every node."""
+    """Without the lines of source code, and the paths of their files, that the exporter notes down at every node, and without notes of
+    the shapes of weights."""
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
+    # A weight says its own shape; a second note of it would be wrong once a quantiser has turned the weight round.
+    weights = {weight.name for weight in graph.initializer}
+    others = [value for value in graph.value_info if value.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(others)
     return model
 
 

@@ -15,7 +15,7 @@ from tadshrink.data.video_index import VideoIndex, index_video
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.recognition.data import BUILTIN, RecognitionDataset
-from tadshrink.recognition.lists import NEEDED, SUFFIXES
+from tadshrink.recognition.lists import NEEDED, is_video
 from tadshrink.recognition.overlaps import overlapping_parts
 from tadshrink.recognition.records import TRAINING, TrimmedVideo
 from tadshrink.reporting import Reporter
@@ -30,7 +30,7 @@ def is_of_clips(given: str) -> bool:
     if path.is_dir():
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         # A folder with annotations beside its videos is of another kind.
-        return all(entry.is_dir() for entry in entries) and any(file.suffix.lower() in SUFFIXES for file in path.rglob("*"))
+        return all(entry.is_dir() or is_video(entry) for entry in entries) and any(map(is_video, path.glob("*/**/*")))
     try:
         if path.suffix == ".csv" and path.is_file():
             return set(NEEDED) <= set(header(path))

@@ -45,7 +45,7 @@ class RecognitionDataset:
         held = self.heldout() if subset in (TRAINING, HELDOUT) else frozenset()
         wanted: Callable[[TrimmedVideo], bool] = {
             TRAINING: lambda record: record.subset == TRAINING and record.key not in held,
-            HELDOUT: lambda record: record.subset == TRAINING and record.key in held,
+            HELDOUT: lambda record: record.subset in (TRAINING, HELDOUT) and record.key in held,
         }.get(subset, lambda record: record.subset == subset)
         if found := [record for record in self.records if wanted(record)]:
             return found
@@ -63,7 +63,10 @@ class RecognitionDataset:
         return {"config": self.config.model_dump(mode="json"), "classes": list(self.classes), "records": digest(json.dumps(records))[:16]}
 
     def heldout(self) -> frozenset[str]:
-        """Files that are held out: the same in every run, and they stay when others are added. At least one, where there are two."""
+        """Files that are held out: those that the list says or, where it says none, a share of the training files, the same in every run,
+        which stay when others are added; at least one, where there are two."""
+        if told := frozenset(record.key for record in self.records if record.subset == HELDOUT):
+            return told
         keys = sorted({record.key for record in self.records if record.subset == TRAINING}, key=lambda key: share_of(HELDOUT, key))
         below = sum(share_of(HELDOUT, key) < self.config.heldout for key in keys)
         return frozenset(keys[:min(max(1, below), len(keys) - 1)])
@@ -104,8 +107,10 @@ def _read_config(name: str, root: Path | None) -> tuple[RecognitionConfig, Path]
     if path.suffix in (".yaml", ".yml") and path.is_file():
         config = parse_recognition_config(read_text(path), path)
         return config, (root or path.parent / Path(config.root or ".").expanduser()) / config.clips
-    if path.is_dir() or path.suffix == ".csv":
-        return RecognitionConfig(name=path.stem, clips=str(path)), (root or Path()) / path
+    if path.is_dir() or (path.suffix == ".csv" and path.is_file()):
+        if root is not None:
+            raise UserError("--root means nothing for a folder or a CSV file, which lies where its videos are", where=path, fix="Leave it out")
+        return RecognitionConfig(name=path.stem, clips=str(path)), path
     raise UserError("no such recognition dataset", where=name,
                     fix=f"Give a built-in name ({', '.join(BUILTIN)}), a folder per class, a CSV file, or the path of a YAML")
 

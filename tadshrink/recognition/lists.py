@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,9 +79,16 @@ def _problems(row: Mapping[str, str]) -> Iterator[str]:
 
 
 def _record(row: Mapping[str, str], folder: Path, line: int) -> TrimmedVideo:
-    key, start, end = _cell(row, "path"), _cell(row, "start"), _cell(row, "end")
-    return TrimmedVideo(key, folder / key, _cell(row, "label"), _split(_cell(row, "subset")),
+    path, start, end = _cell(row, "path"), _cell(row, "start"), _cell(row, "end")
+    return TrimmedVideo(_key(path, folder), folder / path, _cell(row, "label"), _split(_cell(row, "subset")),
                         _seconds(start) if start else None, _seconds(end) if end else None, f"line {line}")
+
+
+def _key(path: str, folder: Path) -> str:
+    """One name for a file however it is written: splits are drawn by names."""
+    where = os.path.normpath(folder / path)
+    inside = os.path.relpath(where, folder)
+    return Path(where if inside.startswith(os.pardir) and os.path.isabs(path) else inside).as_posix()
 
 
 def _cell(row: Mapping[str, str], name: str) -> str:
@@ -107,14 +115,41 @@ def _read_folder(path: Path) -> Listed:
     skipped = 0
     for subset, folder in classes:
         files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
-        videos = [item for item in files if item.suffix.lower() in SUFFIXES]
+        videos = _videos(folder)
         skipped += len(files) - len(videos)
         listed.records += [TrimmedVideo(item.relative_to(path).as_posix(), item, folder.name, subset) for item in videos]
     if skipped:
         listed.notes.append(f"{path}: {skipped} files are left out, which are no videos by their names")
     if not listed.records:
-        raise UserError("no video in a folder named by its class", where=path, fix="Put the videos of each class into a folder of its own")
+        raise UserError(f"no video in a folder named by its class{_strangers(folders)}", where=path,
+                        fix="Put the videos of each class into a folder of its own")
+    used = {(record.subset, record.label) for record in listed.records}
+    listed.notes += _unused(path, [folder for subset, folder in classes if (subset, folder.name) not in used],
+                            [item for folder in (path, *(folders if by_split else [])) for item in _videos(folder)])
     return listed
+
+
+def _strangers(folders: Sequence[Path]) -> str:
+    """Folders beside those of splits."""
+    others = [folder.name for folder in folders if folder.name.lower() not in SPLITS]
+    return f" ({', '.join(others)}: no split, and beside folders of splits)" if others and len(others) < len(folders) else ""
+
+
+def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterator[str]:
+    """What lies there to no use."""
+    if empty:
+        yield f"{path}: no video lies in {', '.join(folder.relative_to(path).as_posix() for folder in empty)}"
+    if strays:
+        yield f"{path}: {len(strays)} videos are left out, which lie in no folder of a class (the first: {strays[0].relative_to(path)})"
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith(".") and is_video(item))
+
+
+def is_video(file: Path) -> bool:
+    """By its name."""
+    return file.suffix.lower() in SUFFIXES
 
 
 def _folders(path: Path) -> list[Path]:

@@ -122,15 +122,14 @@ class OnnxRecogniser:
         """There is no other mode."""
         return self
 
-    def probabilities(self, clips: Tensor, together: bool) -> Tensor:
-        """See :meth:`~tadshrink.recognition.recogniser.ActionRecogniser.probabilities`.
-
-        Raises:
-            UserError: views one by one of a file that has all clips together, or the reverse.
-        """
+    def check_way(self, together: bool, where: object) -> None:
+        """Raise a :class:`UserError` for views one by one of a file that has all clips together, or the reverse."""
         if together != (self.sfc is not None):
-            raise UserError(f"this ONNX file takes {'the clips of a video together' if self.sfc else 'views one by one'}",
+            raise UserError(f"this ONNX file takes {'the clips of a video together' if self.sfc else 'views one by one'}", where=where,
                             fix=f"Give --views {'sfc' if self.sfc else '10x3, 10x1 or 1x1'}, or the checkpoint")
+
+    def probabilities(self, clips: Tensor, together: bool) -> Tensor:
+        """See :meth:`~tadshrink.recognition.recogniser.ActionRecogniser.probabilities`; only in the way that the file is for."""
         return torch.from_numpy(self.session.run(None, {INPUT: as_array(clips)})[0])
 
 

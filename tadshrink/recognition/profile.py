@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tadshrink.device import Compute
+from tadshrink.errors import UserError
 from tadshrink.models.units import Unit, gone
+from tadshrink.profiling.conventions import find_convention
 from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn
 from tadshrink.profiling.macs import parameters
 from tadshrink.profiling.memory import PeakMemory, call_memory
 from tadshrink.profiling.running import AS_USUAL, Measure, computing
 from tadshrink.recognition.config import ONE_PASS, RecogniserConfig
 from tadshrink.recognition.macs import RecogniserMacs, pass_macs, view_macs
-from tadshrink.recognition.recogniser import ActionRecogniser
+from tadshrink.recognition.recogniser import AT_ONCE, ActionRecogniser
 from tadshrink.recognition.views import Views, noise, parse_views
 from tadshrink.reporting import SILENT, Reporter
 
@@ -30,13 +33,16 @@ class Way:
 
     Attributes:
         macs: of a video.
-        faster, leaner: how many times less time, and less memory, than the first way; times were taken in turn.
+        memory: where a call has all its views at once, which is as fast as it gets; the one pass never has more than a few clips.
+        memory_few: where a call has :data:`~tadshrink.recognition.recogniser.AT_ONCE` views at a time, as the one pass has clips.
+        faster, leaner: how many times less time, and less ``memory``, than the first way; times were taken in turn.
     """
 
     name: str
     macs: int
     latency: Latency | None = None
     memory: PeakMemory | None = None
+    memory_few: PeakMemory | None = None
     faster: Ratio | None = None
     leaner: float | None = None
 
@@ -79,8 +85,11 @@ def profile_recogniser(recogniser: ActionRecogniser, measure: Measure | None = A
         ways: see :class:`Way`; the first is what the others are compared with.
 
     Raises:
-        UserError: no such convention, way or device.
+        UserError: no such convention, way or device, or a convention for detectors alone.
     """
+    if find_convention(convention).skipped is not None:
+        raise UserError(f"convention {convention!r} is that of published tables of detectors, and means nothing for a recogniser",
+                        fix="Choose full or fvcore")
     counted = {name: view_macs(recogniser, _views(name), convention) for name in ways}
     parts = view_macs(recogniser, 1, convention)
     if recogniser.sfc is not None:
@@ -107,24 +116,46 @@ def _timed(recogniser: ActionRecogniser, ways: Sequence[Way], measure: Measure, 
 def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure, compute: Compute,
               reporter: Reporter = SILENT) -> tuple[Way, ...]:
     """Each way with what it took on a video of noise; different recognisers, which are on the device already, may be timed in turn."""
-    runs, sizes, shapes = zip(*(_run(recogniser.eval(), way.name, compute) for recogniser, way in subjects), strict=True)
-    memory = [call_memory(run, size, compute.device) for run, size in zip(runs, sizes, strict=True)]
+    calls = [_Call.of(recogniser.eval(), way.name, compute) for recogniser, way in subjects]
+    runs = [call.run for call in calls]
+    memory, few = ([call_memory(run, call.bytes, compute.device) for call in calls for run in [chosen(call)]]
+                   for chosen in (lambda call: call.run, lambda call: call.run_few))
     with reporter.track("profile", (measure.warmup + measure.turns) * len(runs)) as advance:
         times = measure_in_turn(runs, measure.warmup, measure.turns, compute.device, measure.limit, advance)
     measure.told(len(times[0]), reporter)
-    return tuple(replace(way, latency=Latency.of(own, compute.device, compute.dtype_name, shape), memory=used,
-                         faster=Ratio.of(times[0], own), leaner=memory[0].bytes / used.bytes)
-                 for (_, way), own, shape, used in zip(subjects, times, shapes, memory, strict=True))
+    return tuple(replace(way, latency=Latency.of(own, compute.device, compute.dtype_name, tuple(call.inputs.shape)), memory=used,
+                         memory_few=less, faster=Ratio.of(times[0], own), leaner=memory[0].bytes / used.bytes)
+                 for (_, way), own, call, used, less in zip(subjects, times, calls, memory, few, strict=True))
 
 
-def _run(recogniser: ActionRecogniser, name: str, compute: Compute) -> tuple[Callable[[], object], int, tuple[int, ...]]:
-    """A call on one video, bytes of its weights and inputs, and the shape of the inputs."""
-    together = name == ONE_PASS
-    count = recogniser.config.sfc.clips if together else _views(name)
-    inputs = noise(recogniser.config.clip, count).to(compute.device)
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Classifying one video: ``inputs`` are its clips or views, ``bytes`` those of weights and inputs."""
 
-    def run() -> object:
-        with torch.inference_mode(), compute.autocast():
-            return recogniser.compress(inputs) if together else recogniser(inputs)
+    recogniser: ActionRecogniser
+    together: bool
+    inputs: Tensor
+    compute: Compute
 
-    return run, inputs.nbytes + sum(value.nbytes for value in recogniser.state_dict().values()), tuple(inputs.shape)
+    @classmethod
+    def of(cls, recogniser: ActionRecogniser, name: str, compute: Compute) -> _Call:
+        """One way, see :class:`Way`."""
+        together = name == ONE_PASS
+        count = recogniser.config.sfc.clips if together else _views(name)
+        return cls(recogniser, together, noise(recogniser.config.clip, count).to(compute.device), compute)
+
+    @property
+    def bytes(self) -> int:
+        return self.inputs.nbytes + sum(value.nbytes for value in self.recogniser.state_dict().values())
+
+    def run(self) -> object:
+        """All views at once, or the one pass."""
+        with torch.inference_mode(), self.compute.autocast():
+            return self.recogniser.compress(self.inputs) if self.together else self.recogniser(self.inputs)
+
+    def run_few(self) -> object:
+        """A few views at a time, or the one pass, which does so by itself."""
+        if self.together:
+            return self.run()
+        with torch.inference_mode(), self.compute.autocast():
+            return torch.cat([self.recogniser(part) for part in self.inputs.split(AT_ONCE, dim=1)], dim=1)

@@ -192,6 +192,11 @@ class ActionRecogniser(nn.Module):
         """
         return self.finish_clips(self.clip_features(clips, at_once))
 
+    def check_way(self, together: bool, where: object) -> None:
+        """Raise a :class:`UserError` for the one pass without a module; ``where`` names the file."""
+        if together and self.sfc is None:
+            raise UserError("this recogniser has no compressing module", where=where, fix="First: tadshrink sfc train, or give other --views")
+
     def probabilities(self, clips: Tensor, together: bool) -> Tensor:
         """Class probabilities float32 [n, K]: of views [n, 3, F, S, S] one by one, or of the clips of videos [n, N, 3, F, S, S] together.
 

@@ -74,10 +74,11 @@ class SfcModule(nn.Module):
         return self._maps(attended, queries.shape[2:])
 
     def steps(self, steps: int) -> int:
-        """How many of so many steps of time are left for the tail: max(1, round(ratio * steps)), or near that in groups of one size."""
+        """How many of so many steps of time are left for the tail: max(1, round(ratio * steps)), or a few more for as few groups of one
+        size as there can be."""
         left = self.config.steps(steps)
         groups = -(-left // self.limit) if self.limit else 1
-        return groups * round(left / groups)
+        return groups * -(-left // groups)
 
     def pooled(self, keys: Tensor) -> Tensor:
         """One query per bin of time: [B, c, T, H, W] -> [B, c, T', H, W]."""

@@ -20,6 +20,8 @@ from tadshrink.training.settings import TrainSettings
 _DATA = {"dataset": None, "root": None, "allow_missing": False}
 #: Recorded, and decided by other things that are.
 _DERIVED = ("init_checksum", "teacher", "early_epochs")
+#: Recorded together, and options of their own.
+_NESTED = ("sfc", "clip_config")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ FORMS = {
     "align": Form(AlignSettings),
     "merge": Form(more={"tolerance": 1e-4}, hidden=("allow_missing",)),
     "prune": Form(PruneSettings),
-    "sfc base": Form(ClipTrainSettings, {"arch": "recogniser-nano", "init": None}),
+    # How clips are drawn depends on the architecture where it is not given.
+    "sfc base": Form(ClipTrainSettings, {"arch": "recogniser-nano", "init": None, "frames": None, "stride": None, "size": None}),
     "sfc train": Form(ModuleTrainSettings, {"split": None, "clips": 10, "ratio": 0.1, "pool": "topk", "topk": None, "width": None,
                                             "attention": "time"}, names={"split": "split-at"}),
 }
@@ -60,8 +63,8 @@ FORMS = {
 def command_line(command: str, arguments: Mapping[str, Any], reads: str | None, writes: str, teacher: str | None = None) -> str:
     """The command of a history entry; what it recorded and cannot be given stands behind it as a comment."""
     form = FORMS[command]
-    flat = {**arguments, **arguments.get("sfc", {})}
-    own = {name: value for name, value in flat.items() if name not in (*_DERIVED, "sfc")}
+    flat = arguments | {name: value for part in _NESTED for name, value in arguments.get(part, {}).items()}
+    own = {name: value for name, value in flat.items() if name not in (*_DERIVED, *_NESTED)}
     given = _given(own, form)
     options = [word for name, value in given.items() if name not in form.hidden for word in _words(form.names.get(name, name), value)]
     words = ["tadshrink", *command.split(), *([reads] if reads else []), *(["--teacher", teacher] if teacher else []), *options, "-o", writes]

@@ -96,6 +96,7 @@ class Findings:
 
     Attributes:
         summary: the architecture in words.
+        recogniser: whether it is of trimmed videos.
         depth: blocks before any was dropped.
         dropped: all units that are gone, in the order of dropping.
         stopped: why the run ended, and what was kept; None while it has not.
@@ -118,6 +119,7 @@ class Findings:
     stopped: str | None = None
     plan: dict[str, Any] | None = None
     sound: bool = True
+    recogniser: bool = False
     cost: Cost | None = None
     timelines: tuple[Timeline, ...] = ()
     notes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from tadshrink.files import read_json
 from tadshrink.models.units import Unit, listed
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.recognition.config import is_recogniser
-from tadshrink.recognition.macs import view_macs
+from tadshrink.recognition.macs import pass_macs, view_macs
 from tadshrink.recognition.opening import read_either
 from tadshrink.recognition.opening import summary as recogniser_summary
 from tadshrink.report.findings import Cost, Findings, Model, Segment, Step, Timeline
@@ -65,10 +65,11 @@ def gather_checkpoint(file: Path | ModelFile, reporter: Reporter = SILENT) -> Fi
 
 
 def _of_checkpoint(source: Path, checkpoint: Checkpoint, title: str) -> Findings:
-    told = recogniser_summary if is_recogniser(checkpoint.architecture) else detector_summary
+    recogniser = is_recogniser(checkpoint.architecture)
+    told = recogniser_summary if recogniser else detector_summary
     config = side_of(checkpoint).config(checkpoint.architecture, source)
     return Findings(source, title, told(checkpoint, source), config.block_count or 0, tuple(checkpoint.classes), tuple(checkpoint.dropped),
-                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum)
+                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum, recogniser=recogniser)
 
 
 def _model(name: str, told: dict[str, Any], dropped: Sequence[Unit] = (), kept: bool = True) -> Model:
@@ -124,7 +125,8 @@ def _cost(checkpoint: Checkpoint, where: Path) -> Cost:
     with torch.device("meta"):
         whole = type(model)(config).eval()
     if is_recogniser(checkpoint.architecture):
-        counted, before = view_macs(model), view_macs(whole)
+        count = view_macs if model.sfc is None else pass_macs
+        counted, before = count(model), count(whole)
         blocks = {int(name.removeprefix("block:")): macs for name, macs in counted.parts.items() if name.startswith("block:") and macs}
         return Cost(counted.total, counted.parts, blocks, before.total)
     report = detector_macs(model)

@@ -13,8 +13,12 @@ def _always(findings: Findings) -> bool:
     return True
 
 
-def _no_run(findings: Findings) -> bool:
-    return not findings.is_run
+def _detector(findings: Findings) -> bool:
+    return not (findings.is_run or findings.recogniser)
+
+
+def _recogniser(findings: Findings) -> bool:
+    return findings.recogniser
 
 
 def _run(findings: Findings) -> bool:
@@ -23,10 +27,14 @@ def _run(findings: Findings) -> bool:
 
 #: When it is so, and what is missing then.
 _RULES: tuple[_Rule, ...] = (
-    (_no_run, "Accuracy on held-out and on test videos, per class as well, and what each drop did to it: a checkpoint does not hold it "
-              "(tadshrink eval)."),
-    (_no_run, "Latency and speed-up (tadshrink profile CKPT --vs BASE)."),
-    (_no_run, "Detections in videos (tadshrink detect)."),
+    (_detector, "Accuracy on held-out and on test videos, per class as well, and what each drop did to it: a checkpoint does not hold it "
+                "(tadshrink eval)."),
+    (_detector, "Latency and speed-up (tadshrink profile CKPT --vs BASE)."),
+    (_detector, "Detections in videos (tadshrink detect)."),
+    (_recogniser, "Accuracy on test videos, per class as well, and what each drop did to it: a checkpoint does not hold it "
+                  "(tadshrink sfc eval)."),
+    (_recogniser, "Latency and memory of each way to classify a video (tadshrink profile)."),
+    (_recogniser, "What it sees in videos (tadshrink sfc classify)."),
     (lambda found: not found.is_run and not any(step.ranking for step in found.steps),
      "Rankings of the blocks: they go when a block is dropped; the files selected.pth of a run hold them."),
     (lambda found: found.is_run and not any(step.ranking for step in found.steps), "A ranking of blocks: no selection took place."),

@@ -23,6 +23,7 @@ from tadshrink.files import check_output
 from tadshrink.models.body import narrowed
 from tadshrink.models.detector import Detector
 from tadshrink.recognition.data import RecognitionDataset
+from tadshrink.recognition.training import measure_norms
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage, with_weights
 from tadshrink.stages.sides import open_both, open_either, side_of
@@ -116,6 +117,8 @@ def _heal(student: Detector, teacher: Detector, training: TrainingSet, settings:
     # The teacher works in a thread of its own, ahead of the student.
     task = Task(student, losses, lambda epoch: prefetch(lessons(epoch)), draws.batches_per_epoch)
     curve = fit(task, settings, compute, resume, "align", reporter)
+    # The batch norms of a compressing module; no others are trained.
+    measure_norms(task, compute)
     if said := losses.teacher.account():
         reporter.note(said)
     return curve

@@ -112,8 +112,8 @@ def _export_recogniser(opened: Opened, path: Path, settings: OnnxSettings, seen:
                        reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
     from tadshrink.recognition.onnx_file import write_recogniser  # Takes seconds.
 
-    if wrong := [name for name, given in (("--with-nms", settings.nms), ("--cells", settings.cells), ("--quantise static", settings.static))
-                 if given]:
+    if wrong := [name for name, given in (("--with-nms", settings.nms), ("--cells", settings.cells), ("--quantise static", settings.static),
+                                           ("--fps", seen.fps)) if given]:
         raise UserError(f"{', '.join(wrong)} means nothing for a recogniser", fix="Leave it out")
     samples = sample_windows(opened, COMPARED, seen.dataset, seen.file)
     reporter.note(f"checked on {samples.text}" + ("" if samples.real else " (--dataset or --video gives real ones)"))

@@ -114,11 +114,9 @@ def views_of(text: str, recogniser: ActionRecogniser, where: object) -> Views | 
     Raises:
         UserError: it is no number of views, or the recogniser has no module.
     """
-    if text != ONE_PASS:
-        return parse_views(text)
-    if recogniser.sfc is None:
-        raise UserError("this recogniser has no compressing module", where=where, fix="First: tadshrink sfc train, or give other --views")
-    return None
+    views = None if text == ONE_PASS else parse_views(text)
+    recogniser.check_way(views is None, where)
+    return views
 
 
 def labels_of(records: Sequence[TrimmedVideo], classes: Sequence[str]) -> list[int]:

@@ -39,6 +39,12 @@ def test_parts_of_one_video_stay_together(tmp_path: Path) -> None:
     assert held and train and not held & train
 
 
+def test_held_out_videos_may_be_those_that_the_list_says(tmp_path: Path) -> None:
+    data = load_recognition(write(tmp_path, [*videos(50), "h.mp4,walk,heldout", "t.mp4,sit,testing"]))
+    assert [record.key for record in data.split("heldout")] == ["h.mp4"]
+    assert len(data.split("training")) == 50
+
+
 def test_of_two_videos_one_is_held_out(tmp_path: Path) -> None:
     data = load_recognition(write(tmp_path, videos(2)))
     assert len(data.split("heldout")) == len(data.split("training")) == 1
@@ -103,6 +109,10 @@ def test_a_file_in_two_splits_is_told(tmp_path: Path) -> None:
 def test_unknown_sets_and_those_not_made_yet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nosuch: no such recognition dataset. Give a built-in name \(synthetic-clips\)"):
         load_recognition("nosuch")
+    with pytest.raises(UserError, match=r"none.csv: no such recognition dataset"):
+        load_recognition(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="--root means nothing for a folder or a CSV file"):
+        load_recognition(write(tmp_path, videos(4)), tmp_path)
     with pytest.raises(UserError, match="Run: tadshrink data make synthetic-clips --root"):
         load_recognition("synthetic-clips", tmp_path)
     with pytest.raises(UserError, match="two classes or more"):

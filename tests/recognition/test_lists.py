@@ -87,3 +87,22 @@ def test_folders_per_split(tmp_path: Path) -> None:
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no video in a folder named by its class"):
         read_list(touch(tmp_path, "a.mp4", "walk/notes.txt"))
+
+
+def test_a_folder_that_is_no_split_beside_some_that_are_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no video in a folder named by its class \(extra: no split, and beside folders of splits\)"):
+        read_list(touch(tmp_path, "train/walk/a.mp4", "test/walk/b.mp4", "extra/notes.txt"))
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_videos_and_folders_that_are_of_no_use_are_told(tmp_path: Path, split: str) -> None:
+    touch(tmp_path, f"{split}walk/a.mp4", f"{split}sit/b.mp4", f"{split}stray.mp4", f"{split}deep/er/c.mp4")
+    assert read_list(tmp_path).notes == [
+        f"{tmp_path}: no video lies in {split}deep",
+        f"{tmp_path}: 1 videos are left out, which lie in no folder of a class (the first: {split}stray.mp4)"]
+
+
+def test_a_file_has_one_name_however_it_is_written(tmp_path: Path) -> None:
+    given = ["a.mp4", "./a.mp4", "x/../a.mp4", f"../{tmp_path.name}/a.mp4", str(tmp_path / "a.mp4"), "../b.mp4", "/c.mp4"]
+    listed = read_list(csv(tmp_path, "path,label,start", *[f"{name},walk,{number}" for number, name in enumerate(given)]))
+    assert [record.key for record in listed.records] == ["a.mp4"] * 5 + ["../b.mp4", "/c.mp4"]

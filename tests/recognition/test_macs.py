@@ -9,6 +9,7 @@ from tadshrink.errors import UserError
 from tadshrink.recognition.config import RecogniserConfig, SfcConfig
 from tadshrink.recognition.macs import RecogniserMacs, pass_macs, view_macs
 from tadshrink.recognition.presets import preset
+from tadshrink.recognition.profile import profile_recogniser
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tests.recognition.models import SLOW_ONLY, VIT
 
@@ -80,5 +81,7 @@ def test_clips_and_conventions() -> None:
     assert view_macs(recogniser, convention="fvcore").parts["block:0"] == view_macs(recogniser).parts["block:0"] + 2 * 5 * 64 - 2 * 8 * 8 * 8
     with pytest.raises(UserError, match="unknown convention"):
         view_macs(recogniser, convention="x")
+    with pytest.raises(UserError, match="means nothing for a recogniser"):
+        profile_recogniser(recogniser, None, "paper")
     with pytest.raises(UserError, match="no compressing module"):
         pass_macs(blank(VIT))

@@ -56,6 +56,16 @@ def test_bins_are_even_and_lose_nothing(steps: int, data: st.DataObject) -> None
     assert [index for part in bins for index in range(steps)[part]] == list(range(steps))
 
 
+@given(st.integers(1, 32), st.integers(1, 40), st.floats(0.001, 1))
+def test_what_is_left_are_groups_of_one_size_that_the_tail_takes(limit: int, clips: int, ratio: float) -> None:
+    made = SfcModule(4, SfcConfig(split="block:1", clips=clips, ratio=ratio), limit)
+    left = made.steps(clips * limit)
+    groups = -(-left // limit)
+    assert left % groups == 0
+    assert made.config.steps(clips * limit) <= left < made.config.steps(clips * limit) + groups
+    assert left <= clips * limit
+
+
 def test_attention_by_hand() -> None:
     """Queries and keys have length 1; values are the features as they are."""
     made = module(2, abstraction=False, pool="max", ratio=0.5)

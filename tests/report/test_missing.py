@@ -25,3 +25,9 @@ def test_a_run_without_test_figures_says_so(findings: Findings) -> None:
 def test_a_checkpoint_lacks_all_that_its_run_knew(alone: Findings) -> None:
     told_ = " ".join(missing(alone))
     assert all(word in told_ for word in ("Accuracy on held-out", "Latency and speed-up", "Detections in videos", "Rankings"))
+
+
+def test_a_recogniser_is_looked_at_by_its_own_commands(alone: Findings) -> None:
+    told_ = " ".join(missing(replace(alone, recogniser=True)))
+    assert all(word in told_ for word in ("tadshrink sfc eval", "tadshrink sfc classify"))
+    assert not any(word in told_ for word in ("tadshrink eval", "--vs", "tadshrink detect"))

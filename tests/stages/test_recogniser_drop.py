@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,6 +16,8 @@ from tadshrink.compress.settings import AlignSettings
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.onnx_export.settings import OnnxSettings
+from tadshrink.onnx_export.tracing import graph as trace
+from tadshrink.recognition import onnx_file
 from tadshrink.recognition.accuracy import accuracy
 from tadshrink.recognition.config import SfcConfig
 from tadshrink.recognition.evaluation import predict
@@ -29,6 +34,7 @@ from tadshrink.stages.export import Seen, export
 from tadshrink.stages.merge import merge
 from tadshrink.stages.profile import profile_video
 from tadshrink.stages.select import select
+from tadshrink.stages.sfc_classify import classify
 from tadshrink.stages.sfc_eval import evaluate_recogniser
 from tadshrink.stages.sfc_train import train_module
 from tests.clips import TinyClips
@@ -117,6 +123,8 @@ def test_drop_align_and_merge(checkpoint: Path, ranked: Path, tiny_clips: TinyCl
     assert any(not torch.equal(before.state[name], after.state[name]) for name in before.state if name.startswith("backbone.blocks"))
     if recogniser(checkpoint).sfc is not None:
         assert not torch.equal(before.state["sfc.temperature"], after.state["sfc.temperature"])
+        # Measured with the weights that are written, over the batches of one epoch.
+        assert after.state["sfc.abstraction.1.num_batches_tracked"] == len(tiny_clips.choice.load(SILENT).split("training")) // 8
     assert after.dropped == dropped.dropped
     views = "10x1" if recogniser(checkpoint).sfc is None else "sfc"
     assert evaluate_recogniser(tmp_path / "merged.pth", tiny_clips.choice, views, device="cpu").accuracy.videos == 16
@@ -137,8 +145,15 @@ def test_a_module_is_fitted_after_a_drop(tiny_clips: TinyClips, tmp_path: Path) 
 
 @pytest.mark.parametrize("checkpoint", [pytest.param(None, marks=pytest.mark.slow), pytest.param("block:0", marks=pytest.mark.slow), "block:1"],
                          indirect=True)
-def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_clips: TinyClips, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
+def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_clips: TinyClips, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    path, traced = tmp_path / "model.onnx", list[onnx.ModelProto]()
+
+    def once(*given: Any) -> onnx.ModelProto:
+        traced.append(copy.deepcopy(traced[0]) if traced else trace(*given))
+        return copy.deepcopy(traced[0])
+
+    monkeypatch.setattr(onnx_file, "graph", once)
     made = export(checkpoint, onnx=path, settings=OnnxSettings(), seen=Seen(choice(tiny_clips)))
     assert made.onnx["difference"]["scores"] < 1e-5
     assert made.onnx["windows"].endswith(" windows of synthetic-clips")
@@ -147,6 +162,13 @@ def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_
     assert theirs == ours
     with pytest.raises(UserError, match=r"takes|no compressing module"):
         evaluate_recogniser(path, tiny_clips.choice, "10x1" if views == "sfc" else "sfc", device="cpu")
+    with pytest.raises(UserError, match=r"takes|no compressing module"):
+        classify(path, [tiny_clips.video()], "10x1" if views == "sfc" else "sfc", device="cpu")
+    with pytest.raises(UserError, match="--fps means nothing for a recogniser"):
+        export(checkpoint, onnx=path, settings=OnnxSettings(), seen=Seen(file=tiny_clips.video(), fps=7))
+    small = export(checkpoint, onnx=tmp_path / "small.onnx", settings=OnnxSettings("int8"), seen=Seen(choice(tiny_clips))).onnx
+    assert small["precision"] == "int8 (dynamic)"
+    assert 1e-6 < small["difference"]["scores"] < 0.1
 
 
 def test_what_is_for_detectors_alone_is_refused(tiny_clips: TinyClips, tmp_path: Path) -> None:
