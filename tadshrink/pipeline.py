@@ -14,6 +14,7 @@ import torch
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.pruning import most_prunable
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.target import parse_share
@@ -38,7 +39,7 @@ from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune_opened
 from tadshrink.stages.select import select_opened
 from tadshrink.stopping import StopRule
-from tadshrink.work_dir import WorkDir
+from tadshrink.work_dir import RESULT, WorkDir
 
 BASELINE = "baseline/model.pth"
 
@@ -72,7 +73,7 @@ def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: P
         if only_first(lambda: _begin(work, inputs, settings, fresh)):
             reporter.note(f"going on with the run in {work_dir}")
         result = _Run(work, inputs, settings, device, reporter).all()
-        only_first(lambda: write_json(work.file("result.json"), result))
+        only_first(lambda: write_json(work.file(RESULT), result))
     return RunResult(result)
 
 
@@ -168,13 +169,20 @@ class _Run:
         folder, quiet, base = f"step-{number}", _Labelled(self.reporter, "pruning"), self.macs[self.baseline.checksum]
         share = parse_share(self.settings.with_channel_pruning or "", "--with-channel-pruning") * base / before["macs"]
         pruned = self.work.file(f"{folder}/pruned.pth")
-        select = self.settings.select
-        settings = PruneSettings(target=f"{100 * share:.6f}%", importance=self.settings.importance or "magnitude", seed=select.seed,
-                                 batch_size=select.batch_size)
-        stages = {"prune": self.work.stage(f"{folder}/prune", lambda: prune_opened(self._open(parent), self.data, pruned, settings,
-                                                                                   self.choice, quiet).to_json())}
+        stages = {"prune": self.work.stage(f"{folder}/prune", lambda: self._prune(parent, share, pruned, quiet))}
         finished = self._finish(folder, self.settings.align.after_pruning, parent, pruned, stages, quiet)
         return {"dropped": [], "pruned": (before["macs"] - finished["macs"]) / base, **finished}
+
+    def _prune(self, parent: Path, share: float, output: Path, reporter: Reporter) -> dict[str, Any]:
+        """Take this share of a model's multiply-adds out of its blocks, or as much as there is: what is left by the drops was not known."""
+        opened, select = self._open(parent), self.settings.select
+        counted = detector_macs(opened.detector)
+        most = sum(most_prunable(opened.detector, opened.checkpoint.state, counted).values()) / counted.total
+        if share > most:
+            reporter.note(f"{share:.1%} of what is left cannot be pruned: {most:.1%} go, which is all that may")
+        settings = PruneSettings(target=f"{100 * min(share, most):.6f}%", importance=self.settings.importance or "magnitude",
+                                 seed=select.seed, batch_size=select.batch_size)
+        return prune_opened(opened, self.data, output, settings, self.choice, reporter).to_json()
 
     def _finish(self, folder: str, settings: AlignSettings, parent: Path, path: Path, stages: dict[str, dict[str, Any]],
                 reporter: Reporter) -> dict[str, Any]:

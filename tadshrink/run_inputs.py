@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadshrink.checkpoint.opening import ModelFile, check_merged
-from tadshrink.compress.pruning import most_prunable, places, unit_costs
+from tadshrink.compress.pruning import most_prunable
 from tadshrink.compress.student import check_settings
 from tadshrink.compress.target import DropBudget, parse_share, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
@@ -104,10 +104,11 @@ def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, 
         return
     share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
     detector = baseline.detector
-    where = places(detector, baseline.checkpoint.state)
     there = len(units(detector.blocks.left, settings.unit))
     left = 1 - (budget.count / there if budget.latency_ms is None else 0)
-    most = most_prunable(unit_costs(detector, where, macs), where) * left / macs.total
+    prunable = most_prunable(detector, baseline.checkpoint.state, macs)
+    # Of a block both halves go, of a half that is dropped the other one stays.
+    most = sum(value * (left if settings.unit in ("block", half) else 1) for half, value in prunable.items()) / macs.total
     if share > most:
         raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: about {most:.1%} of the MACs can be pruned from the blocks "
                         "that will be left", fix="Lower it, or --target")

@@ -10,6 +10,16 @@ from tadshrink.models.units import NOUN, NOUNS, Unit, split_unit
 from tadshrink.run_settings import RunSettings
 
 
+def is_back(settings: RunSettings, pruned: bool, reached: float, wanted: float) -> bool:
+    """Whether a step is kept by its held-out average mAP, beside the baseline's; without alignment, nothing is asked of it.
+
+    Args:
+        pruned: by this step; else it dropped.
+    """
+    align = settings.align.after_pruning if pruned else settings.align
+    return not align.heals or reached >= wanted - settings.tolerance
+
+
 @dataclass(frozen=True)
 class StopRule:
     """Of a run with this budget. Models are as they were measured: ``latency_ms``, ``blocks``, ``heldout``."""
@@ -31,7 +41,7 @@ class StopRule:
             dropped: by this step; nothing where it pruned.
         """
         reached, wanted = (model["heldout"]["average_map"] for model in (step, before))
-        if not self.settings.align.heals or reached >= wanted - self.settings.tolerance:
+        if is_back(self.settings, not dropped, reached, wanted):
             return None
         lost = f"without {self._named(dropped)}" if dropped else "after channel pruning"
         return (f"{lost} the held-out average mAP stays at {reached:.2f}, more than "

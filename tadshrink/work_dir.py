@@ -22,6 +22,8 @@ except ImportError:  # Not on Windows.
 _PLAN = "run.json"
 #: Folders that runs make, and what they put there (unfinished work is named after the checkpoint that it leads to).
 _FOLDERS = re.compile(r"baseline|final|step-\d+")
+#: What a run found, written at its end.
+RESULT = "result.json"
 _SUFFIXES = (".json", ".pth", ".training", UNFINISHED)
 #: Half-written files of a run that was killed, as :func:`tadshrink.files.atomic_path` names them.
 _LEFTOVER = re.compile(r"\..+\.\w+\.(json|pth|training)")
@@ -72,7 +74,7 @@ class WorkDir:
         file = self.path / _PLAN
         if file.exists():
             self._clear(lambda name: name.endswith(_SUFFIXES))
-            for name in ("result.json", "report.html"):
+            for name in (RESULT, "report.html"):
                 (self.path / name).unlink(missing_ok=True)
         write_json(file, plan)
         return False

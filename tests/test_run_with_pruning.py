@@ -17,11 +17,14 @@ from tadshrink.profiling.macs import detector_macs
 from tadshrink.report.gather import gather_checkpoint, gather_run
 from tadshrink.report.page import render
 from tadshrink.reporting import SILENT
+from tadshrink.run_inputs import open_inputs
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.align import align
 from tadshrink.stages.common import open_detector
 from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
+from tadshrink.stopping import is_back
+from tests.notes import Notes
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 SETTINGS = RunSettings(target="1", tolerance=100, latency_runs=1, with_channel_pruning="10%", select=SelectSettings(metric="cosine"),
@@ -106,3 +109,28 @@ def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
     assert "--with-channel-pruning 10%" in written
     assert f"{100 * done['steps'][1]['pruned']:.1f} % of the multiply-adds pruned from the rest" in written
     assert [step.model.name for step in gather_checkpoint(Path(done["output"])).steps] == ["drop 1", "pruning"]
+
+
+def test_more_than_is_left_takes_what_there_is(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tadshrink import pipeline
+
+    monkeypatch.setattr(pipeline, "most_prunable", lambda *given: {"attention": 0.0, "mlp": 0.05 * given[2].total})
+    notes = Notes()
+    result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS.model_copy(update={"align": AlignSettings(epochs=0)}), device="cpu",
+                 reporter=notes).to_json()
+    assert result["steps"][1]["pruned"] < 0.06
+    assert "5.0% go, which is all that may" in " ".join(notes.lines)
+
+
+def test_of_a_half_that_is_dropped_the_other_one_can_be_pruned(tiny: Any, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"unit": "attention", "target": "3", "with_channel_pruning": "15%"})
+    inputs = open_inputs(tiny.checkpoint, tiny.choice, settings, "cpu", Notes())
+    assert inputs.budget.count == 3
+    with pytest.raises(UserError, match="can be pruned from the blocks"):
+        open_inputs(tiny.checkpoint, tiny.choice, settings.model_copy(update={"unit": "block"}), "cpu", Notes())
+
+
+def test_a_head_start_alone_does_not_heal_pruning_so_nothing_is_asked_of_it() -> None:
+    settings = RunSettings(tolerance=1, align=AlignSettings(init="linear", heal="none"))
+    assert not is_back(settings, False, 40, 50)
+    assert is_back(settings, True, 40, 50)

@@ -21,10 +21,12 @@ def print_plan(plan: RunPlan) -> None:
     drops, latency = plan.drops, plan.speed
     say(f"plan, nothing is written: {drops.reason}")
     about = "about " if drops.guessed else ""
-    table("One window", ["", plan.drops.unit, "MMACs", "ms, measured"], [
-        ["now", plan.model["blocks"] if drops.unit == "blocks" else "", f"{drops.macs_before / 1e6:.1f}", f"{latency.before * 1000:.1f}"],
-        [f"without {about}{drops.count}", plan.model["blocks"] - drops.count if drops.unit == "blocks" else "",
-         f"{drops.macs_after / 1e6:.1f} ({drops.macs_after / drops.macs_before:.1%})", f"{latency.after * 1000:.1f}"]])
+    here, left = (plan.model["blocks"] - gone if drops.unit == "blocks" else "" for gone in (0, drops.count))
+    dropped = _share(drops.macs_after + drops.macs_pruned, drops.macs_before)
+    rows = [["now", here, f"{drops.macs_before / 1e6:.1f}", f"{latency.before * 1000:.1f}"],
+            [f"without {about}{drops.count}", left, dropped, f"{latency.after * 1000:.1f}"]]
+    rows += [["and pruned", left, _share(drops.macs_after, drops.macs_before), "not measured"]] if drops.macs_pruned else []
+    table("One window", ["", plan.drops.unit, "MMACs", "ms, measured"], rows)
     if plan.splits:
         table(plan.dataset, ["split", "in the file", "videos", "actions", "windows"],
               [[name, size.subset, size.videos, size.actions, f"{'' if size.opened == size.videos else 'about '}{size.windows}"]
@@ -38,6 +40,10 @@ def print_plan(plan: RunPlan) -> None:
     for line in _stages(plan):
         say(f"  {line}")
     _say_times(plan)
+
+
+def _share(macs: int, whole: int) -> str:
+    return f"{macs / 1e6:.1f} ({macs / whole:.1%})"
 
 
 def _say_times(plan: RunPlan) -> None:
@@ -63,15 +69,15 @@ def _sections(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _stages(plan: RunPlan) -> Iterator[str]:
-    """Each stage of the baseline, of the first step that is left, and of the final model; the other steps in one line each."""
+    """Each stage of the baseline, of the first step of each kind that is left, and of the final model; the other steps in one line each."""
     folders: dict[str, list[Stage]] = {}
     for stage in plan.stages:
         folders.setdefault(stage.name.split("/")[0] if stage.name.startswith("step-") else stage.name, []).append(stage)
-    told = False
+    told = set[tuple[str, ...]]()
     for folder, stages in folders.items():
-        left = [stage for stage in stages if not stage.done]
-        if len(stages) == 1 or (left and not told):
-            told |= len(stages) > 1
+        left, kind = [stage for stage in stages if not stage.done], tuple(stage.name.removeprefix(f"{folder}/") for stage in stages)
+        if len(stages) == 1 or (left and kind not in told):
+            told.add(kind)
             yield from map(_line, stages)
         else:
             yield f"{folder}: the same again, {_written(_sum(left))}" if left else f"{folder}: done"

@@ -125,10 +125,14 @@ def _by_half(report: MacsReport, where: Mapping[tuple[int, str], Places]) -> dic
     return {key: next(listed[key[1]]) for key in where}
 
 
-def most_prunable(costs: Mapping[tuple[int, str], float], where: Mapping[tuple[int, str], Places]) -> float:
-    """MACs of all that may go, see :func:`choose`."""
-    return sum(costs[key] * (len(range(0, item.count - size, size)) * size) for key, item in where.items()
-               for size in [_together(key)])
+def most_prunable(detector: Detector, state: Mapping[str, Tensor], counted: MacsReport) -> dict[str, float]:
+    """MACs of all that may go of each kind of half, see :func:`choose`; ``counted`` is the detector as it is."""
+    where = places(detector, state)
+    costs, sums = unit_costs(detector, where, counted), dict.fromkeys(HALVES, 0.0)
+    for key, item in where.items():
+        size = _together(key)
+        sums[key[1]] += costs[key] * len(range(0, item.count - size, size)) * size
+    return sums
 
 
 def _together(key: tuple[int, str]) -> int:
@@ -145,17 +149,19 @@ def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, w
         total: MACs of the whole model.
 
     Raises:
-        UserError: more than can go.
+        UserError: more than can go, or so little that nothing would.
     """
-    stays, removed = {key: set(range(len(values))) for key, values in scores.items()}, 0.0
-    for group in sorted(_groups(scores, costs)):
+    stays, removed, groups = {key: set(range(len(values))) for key, values in scores.items()}, 0.0, sorted(_groups(scores, costs))
+    most = sum(group.macs for group in groups)
+    if not groups or wanted > most + groups[-1].macs / 2:
+        raise UserError(f"{wanted / total:.1%} of the MACs cannot be pruned: all that may go are {most / total:.1%}", fix="Lower --target")
+    for group in groups:
         if removed + group.macs / 2 > wanted:
             break
         stays[group.key] -= set(group.numbers)
         removed += group.macs
-    else:
-        most = removed / total
-        raise UserError(f"{wanted / total:.1%} of the MACs cannot be pruned: all that may go are {most:.1%}", fix="Lower --target")
+    if not removed:
+        raise UserError(f"nothing would be pruned: the least that can go are {groups[0].macs / total:.3%} of the MACs", fix="Raise --target")
     return Plan({key: torch.tensor(sorted(numbers)) for key, numbers in stays.items()}, removed)
 
 

@@ -76,7 +76,7 @@ def first_trained(detector: Detector, settings: AlignSettings, changed: list[int
     """Original index of the first block of which anything is trained; ``None`` if what is before the blocks is trained, too.
 
     Args:
-        changed: blocks that a head start has changed.
+        changed: blocks that a head start or pruning has changed.
     """
     if settings.lora_blocks == "all":
         return None
@@ -86,6 +86,12 @@ def first_trained(detector: Detector, settings: AlignSettings, changed: list[int
         return None
     # What lies between two blocks is trained, so that what goes into it is where training begins.
     return min([*(split_unit(unit)[0] for unit in dropped), *changed, *([] if joint is None else [joint])], default=0)
+
+
+def narrower(student: Detector, teacher: Detector) -> list[int]:
+    """Blocks of which channel pruning has left less than the teacher has, by original index."""
+    ours, theirs = (getattr(model.config, model.body.part) for model in (student, teacher))
+    return [index for index in student.blocks.left if ours.sizes(index) != theirs.sizes(index)]
 
 
 def last_shared(student: Detector, teacher: Detector, first: int | None) -> int | None:

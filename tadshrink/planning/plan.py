@@ -13,7 +13,7 @@ from tadshrink.compress.target import parse_share
 from tadshrink.data.sources import VideoSource, open_source
 from tadshrink.distributed import world
 from tadshrink.errors import UserError
-from tadshrink.files import check_output
+from tadshrink.files import check_output, read_json
 from tadshrink.models.units import NOUNS
 from tadshrink.planning.counts import SplitSize, few_videos, split_sizes
 from tadshrink.planning.estimate import Estimate, Seconds
@@ -26,14 +26,15 @@ from tadshrink.run_inputs import RunInputs, RunModel, folder_to_make, open_basel
 from tadshrink.run_settings import RunSettings
 from tadshrink.schedules import SCHEDULES
 from tadshrink.stages.common import DatasetChoice
-from tadshrink.work_dir import WorkDir
+from tadshrink.work_dir import RESULT, WorkDir
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What goes: so many units, why so many, in how many steps, and the multiply-adds of one window before and after.
+    """What goes: so many units, why so many, in how many steps, and the multiply-adds of one window before and after drops and pruning.
 
     Attributes:
+        macs_pruned: of ``macs_after``, as much is pruned from what the drops leave.
         guessed: the number was worked out from the latency that was measured, and the run finds out itself.
     """
 
@@ -43,12 +44,14 @@ class Dropped:
     steps: int
     macs_before: int
     macs_after: int
+    macs_pruned: int
     guessed: bool
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return {"count": self.count, "unit": self.unit, "reason": self.reason, "steps": self.steps, "guessed": self.guessed,
-                "macs": {"before": self.macs_before, "after": self.macs_after, "share": self.macs_after / self.macs_before}}
+                "macs": {"before": self.macs_before, "after": self.macs_after, "pruned": self.macs_pruned,
+                         "share": self.macs_after / self.macs_before}}
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,18 @@ def plan_run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_d
     room = source.frames.cache.max_bytes if isinstance(source, VideoSource) else 0
     left = inputs.baseline.detector.blocks.left
     stages = _stages(inputs, settings, drops, Estimate(quick, splits, settings, left, room))
+    if continues:
+        stages = _of_ended(work_dir / RESULT, stages)
     done = [replace(stage, done=continues and (work_dir / f"{stage.name}.json").is_file()) for stage in stages]
     return RunPlan(_model(inputs), dataset.name, None, splits, drops, speed, done, quick, settings, work_dir, continues)
+
+
+def _of_ended(result: Path, stages: Sequence[Stage]) -> list[Stage]:
+    """Without the steps that a run, which has ended early, did not come to."""
+    if not result.is_file():
+        return list(stages)
+    took = {f"step-{number}" for number, _ in enumerate(read_json(result)["steps"], 1)}
+    return [stage for stage in stages if not stage.name.startswith("step-") or stage.name.split("/")[0] in took]
 
 
 def _model(model: RunModel) -> dict[str, Any]:
@@ -140,10 +153,10 @@ def _drops(model: RunModel, settings: RunSettings) -> tuple[Dropped, Speed]:
         count = min(budget.count, math.ceil(over / speed.unit) if speed.unit else budget.count) if over > 0 else 0
         speed = replace(speed, after=speed.before - count * speed.unit, gone=count)
     costs = model.macs.costs(kind)
-    pruned = parse_share(settings.with_channel_pruning) * model.macs.total if settings.with_channel_pruning else 0
-    after = round(model.macs.total - count * sum(costs) / len(costs) - pruned)
+    pruned = round(parse_share(settings.with_channel_pruning) * model.macs.total) if settings.with_channel_pruning else 0
+    after = round(model.macs.total - count * sum(costs) / len(costs)) - pruned
     steps = len(SCHEDULES[settings.schedule](count, count, settings.align)) if count else 0
-    return Dropped(count, NOUNS[kind], budget.reason, steps, model.macs.total, after, budget.latency_ms is not None), speed
+    return Dropped(count, NOUNS[kind], budget.reason, steps, model.macs.total, after, pruned, budget.latency_ms is not None), speed
 
 
 def _stages(inputs: RunInputs, settings: RunSettings, drops: Dropped, estimate: Estimate) -> list[Stage]:

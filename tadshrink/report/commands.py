@@ -117,7 +117,7 @@ def run_line(plan: Mapping[str, Any], baseline: str, work_dir: str) -> str:
 
 def before_run(history: Sequence[Mapping[str, Any]], baseline: str | None) -> list[Mapping[str, Any]]:
     """What made the model that a run began with, which has this checksum."""
-    return list(takewhile(lambda entry: entry["parent"] != baseline or entry["command"] not in ("select", "drop"), history))
+    return list(takewhile(lambda entry: entry["parent"] != baseline or entry["command"] not in ("select", "drop", "prune"), history))
 
 
 def _given(arguments: Mapping[str, Any], form: Form) -> dict[str, Any]:

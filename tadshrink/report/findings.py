@@ -9,6 +9,8 @@ from typing import Any
 
 from tadshrink.models.units import Unit
 
+#: Name of a model that has just been pruned.
+PRUNING = "pruning"
 #: Figures of a split as in the ``--json`` contract: average_map, map, per_class, videos, ground_truths.
 Figures = dict[str, Any]
 
@@ -60,7 +62,7 @@ class Cost:
 
     Attributes:
         blocks: of each block that is left, by original index.
-        before: of the same model with all its blocks.
+        before: of the same model with all its blocks, none of them pruned.
     """
 
     total: int

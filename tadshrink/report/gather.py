@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,26 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.errors import UserError
 from tadshrink.files import read_json
+from tadshrink.models.body import narrowed
 from tadshrink.models.units import Unit, listed
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.recognition.config import is_recogniser
 from tadshrink.recognition.macs import pass_macs, view_macs
 from tadshrink.recognition.opening import read_either
 from tadshrink.recognition.opening import summary as recogniser_summary
-from tadshrink.report.findings import Cost, Findings, Model, Segment, Step, Timeline
+from tadshrink.report.findings import PRUNING, Cost, Findings, Model, Segment, Step, Timeline
 from tadshrink.reporting import SILENT, Reporter
+from tadshrink.run_settings import RunSettings
 from tadshrink.stages.sides import side_of
+from tadshrink.stopping import is_back
+from tadshrink.work_dir import RESULT
 
 #: Of the work dir, written by ``run`` at its start and at its end.
-PLAN, RESULT = "run.json", "result.json"
+PLAN = "run.json"
 #: Detections in a few test videos, written by ``report`` once.
 TIMELINES = "final/timelines.json"
+#: What a plan has.
+_PLANNED = ("dataset", "root", "settings", "device", "data", "architecture")
 _MEASURED = ("blocks", "macs", "params", "latency_ms", "speedup", "checksum", "heldout", "test", "pruned")
 
 
@@ -39,11 +46,24 @@ def gather_run(folder: Path) -> Findings:
     """
     if not (folder / PLAN).is_file():
         raise UserError(f"no run in this folder ({PLAN} is missing)", where=folder, fix="Give the work dir of tadshrink run, or a checkpoint")
+    try:
+        return _of_run(folder)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"its files are not as tadshrink run writes them ({type(error).__name__}: {error})", where=folder,
+                        fix="Repair them, or give the checkpoint alone") from error
+
+
+def _of_run(folder: Path) -> Findings:
     plan, result = read_json(folder / PLAN), _read(folder / RESULT) or {}
-    steps = _steps(folder, result.get("steps"))
+    if missing := [key for key in _PLANNED if key not in plan]:
+        raise KeyError(", ".join(missing))
+    measured = _read(folder / "baseline/heldout.json")
+    told = result.get("steps")
+    if told is None:
+        told = list(_unfinished(folder, measured, RunSettings.model_validate(plan["settings"])))
+    steps = tuple(_step(folder / f"step-{number}", number, item) for number, item in enumerate(told, 1))
     latest = _latest(folder, steps)
     checkpoint = read_either(latest)
-    measured = _read(folder / "baseline/heldout.json")
     tests = {name: _read(folder / name / "test.json") for name in ("baseline", "final")}
     baseline = _model("baseline", {**measured, "test": tests["baseline"]}) if measured else None
     told = result.get("final")
@@ -78,24 +98,28 @@ def _model(name: str, told: dict[str, Any], dropped: Sequence[Unit] = (), kept: 
 
 def _latest(folder: Path, steps: Sequence[Step]) -> Path:
     """The checkpoint whose history tells most of what was kept."""
-    names = ["final/model.pth"]
-    names += [f"step-{len(steps)}/{name}.pth" for name in ("merged", "aligned", "dropped")] if steps and steps[-1].model.kept else []
+    kept = [number for number, step in enumerate(steps, 1) if step.model.kept]
+    names = ["final/model.pth", *(f"step-{number}/{name}.pth" for number in kept[-1:] for name in ("merged", "aligned", "dropped", "pruned"))]
     return next((folder / name for name in names if (folder / name).is_file()), folder / "baseline/model.pth")
 
 
-def _steps(folder: Path, told: list[dict[str, Any]] | None) -> tuple[Step, ...]:
-    """The steps of the result; of a run that has not ended, those that were measured."""
-    if told is None:
-        told = []
-        while (measured := _read(folder / f"step-{len(told) + 1}/heldout.json")) is not None:
-            told.append(measured)
-    return tuple(_step(folder / f"step-{number}", number, item) for number, item in enumerate(told, 1))
+def _unfinished(folder: Path, before: dict[str, Any], settings: RunSettings) -> Iterator[dict[str, Any]]:
+    """The steps that were measured of a run that has not ended, as its result will tell them."""
+    last = before
+    for number in count(1):
+        measured = _read(folder / f"step-{number}/heldout.json")
+        if measured is None:
+            return
+        pruned = (folder / f"step-{number}/prune.json").is_file()
+        kept = is_back(settings, pruned, *(model["heldout"]["average_map"] for model in (measured, before)))
+        yield {**measured, "kept": kept} | ({"pruned": (last["macs"] - measured["macs"]) / before["macs"]} if pruned else {})
+        last = measured if kept else last
 
 
 def _step(folder: Path, number: int, told: dict[str, Any]) -> Step:
     stages = {name: _read(folder / f"{name}.json") or {} for name in ("select", "drop", "prune", "align", "merge", "heldout")}
     gone = stages["drop"].get("now", told.get("dropped", []))
-    model = _model("pruning" if stages["prune"] else f"drop {number}", told, listed(gone), told.get("kept", True))
+    model = _model(PRUNING if stages["prune"] else f"drop {number}", told, listed(gone), told.get("kept", True))
     seconds = {name: stage["seconds"] for name, stage in stages.items() if "seconds" in stage}
     return Step(model, stages["select"] or None, stages["align"].get("curve", []), seconds)
 
@@ -109,7 +133,7 @@ def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
     steps: list[Step] = []
     for entry in checkpoint.history:
         if entry["command"] in ("drop", "prune"):
-            name = "pruning" if entry["command"] == "prune" else f"drop {len(steps) + 1}"
+            name = PRUNING if entry["command"] == "prune" else f"drop {len(steps) + 1}"
             steps.append(Step(Model(name, tuple(entry["metrics"].get("dropped", ())))))
         elif entry["command"] == "align" and steps:
             steps[-1] = replace(steps[-1], curve=entry["metrics"].get("curve", []))
@@ -123,7 +147,7 @@ def _cost(checkpoint: Checkpoint, where: Path) -> Cost:
     config = side.config(checkpoint.architecture, where)
     model = side.build(checkpoint, where)
     with torch.device("meta"):
-        whole = type(model)(config).eval()
+        whole = type(model)(narrowed(model.body, config, ()) if config.block_count else config).eval()
     if is_recogniser(checkpoint.architecture):
         count = view_macs if model.sfc is None else pass_macs
         counted, before = count(model), count(whole)

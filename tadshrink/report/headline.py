@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tadshrink.models.units import Unit
-from tadshrink.report.findings import Findings, Model
+from tadshrink.models.units import Unit, split_unit
+from tadshrink.report.findings import PRUNING, Findings, Model
 from tadshrink.report.html import Html, joined, tag
 from tadshrink.report.wording import amount, change, listed, number, plural, times
 
@@ -41,7 +41,10 @@ def tiles(findings: Findings) -> list[Tile]:
     pruned = sum(step.model.pruned or 0 for step in findings.steps if step.model.kept)
     more = [f"{_noun(gone)} {listed(gone)}"] if gone else []
     more += [f"{number(100 * pruned, 1)} % of the multiply-adds pruned from the rest"] if pruned else []
-    found = [Tile("removed", f"{len(gone)} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")]
+    count = sum(len(split_unit(unit)[1]) for unit in gone) if halves else len(gone)
+    # A history does not say how much it was.
+    more += ["channels pruned from the rest"] if not pruned and any(step.model.name == PRUNING for step in findings.steps) else []
+    found = [Tile("removed", f"{count} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")]
     before, after = findings.baseline, last_good(findings)
     if findings.cost is not None:
         found.append(_relative("multiply-adds of a window", findings.cost.before, findings.cost.total))

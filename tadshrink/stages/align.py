@@ -11,7 +11,7 @@ from tadshrink.checkpoint.opening import ModelFile, check_merged
 from tadshrink.compress.alignment import AlignmentLosses
 from tadshrink.compress.initialise import head_start
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.compress.student import check_settings, described, first_trained, make_student
+from tadshrink.compress.student import check_settings, described, first_trained, make_student, narrower
 from tadshrink.compress.teacher import Lesson
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import TrainingSet, prefetch
@@ -80,7 +80,8 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset | RecognitionDa
     fingerprint = {"command": "align", "student": student.checksum, "architecture": model.architecture, "dropped": model.dropped, **arguments,
                    "data": side.state(data), "processes": world().size, "device": f"{compute.device.type} {compute.dtype_name}"}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
-    first = first_trained(detector, settings, _correct(detector, teacher.detector, training, settings, compute, reporter))
+    changed = _correct(detector, teacher.detector, training, settings, compute, reporter) + narrower(detector, teacher.detector)
+    first = first_trained(detector, settings, changed)
     lora = make_student(detector, settings, first)
     curve = [] if settings.heal == "none" else _heal(detector, teacher.detector, training, settings, first, compute, resume, reporter)
     healed = with_weights(replace(student.checkpoint, lora=lora, ranking=None), detector)

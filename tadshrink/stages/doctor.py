@@ -181,7 +181,9 @@ def _data_space() -> tuple[str, str]:
 
 
 def _space(folder: Path) -> tuple[str, str]:
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        return f"{there} is a file", "no folder can be made there; choose another one (TADSHRINK_DATA, --work-dir)"
     free = shutil.disk_usage(there).free / _GIB
     lack = "" if free >= DISK else "videos and checkpoints of a run may not fit"
     if not os.access(there, os.W_OK):

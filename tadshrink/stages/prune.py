@@ -36,6 +36,7 @@ from tadshrink.evaluation.inference import window_batches
 from tadshrink.files import check_output
 from tadshrink.models.body import narrowed
 from tadshrink.models.detector import Detector
+from tadshrink.models.units import Left
 from tadshrink.profiling.macs import detector_macs, parameters
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, fitted, open_detector, save_stage
@@ -53,13 +54,15 @@ class Pruned(Written):
 
     Attributes:
         macs, params: before and after.
-        kept: heads and hidden units left of every block, by its original index.
+        kept: heads and hidden units of every block, by its original index; those of what had been dropped are as they were.
+        left: the halves that there are of each block that there is.
         max_difference: to the model before with what went set to zero, see :data:`TOLERANCE`.
     """
 
     macs: tuple[int, int]
     params: tuple[int, int]
     kept: list[tuple[int, int]]
+    left: Left
     max_difference: float
 
     @property
@@ -68,7 +71,7 @@ class Pruned(Written):
         return 1 - self.macs[1] / self.macs[0]
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"saved": self.saved}
+        return super().to_json() | {"saved": self.saved, "left": {str(index): list(halves) for index, halves in self.left.items()}}
 
 
 def prune(checkpoint: Path | ModelFile, output: Path, settings: PruneSettings | None = None, dataset: DatasetChoice | None = None,
@@ -113,7 +116,7 @@ def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: P
     arguments = {**(dataset.arguments() if dataset else {}), **settings.model_dump(mode="json")}
     written = save_stage(output, made, "prune", arguments, opened.checksum, {"macs": after, "max_difference": difference})
     return Pruned(written.output, written.checksum, (report.total, after), (parameters(detector), parameters(pruned)), list(kept),
-                  difference)
+                  detector.blocks.left, difference)
 
 
 def _scores(opened: Opened, data: Dataset | None, where: dict[tuple[int, str], Places], settings: PruneSettings,

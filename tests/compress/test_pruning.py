@@ -4,7 +4,19 @@ import pytest
 import torch
 
 from tadshrink.compress import pruning
-from tadshrink.compress.pruning import Places, at_random, by_magnitude, by_taylor, choose, cut, kept_sizes, places, silenced, unit_costs
+from tadshrink.compress.pruning import (
+    Places,
+    at_random,
+    by_magnitude,
+    by_taylor,
+    choose,
+    cut,
+    kept_sizes,
+    most_prunable,
+    places,
+    silenced,
+    unit_costs,
+)
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import Cut
 from tadshrink.models.body import narrowed
@@ -96,6 +108,14 @@ def test_one_head_and_a_few_hidden_units_always_stay() -> None:
     scores, costs = at_random(where, 0), unit_costs(detector, where, report)
     with pytest.raises(UserError, match="cannot be pruned: all that may go are"):
         choose(scores, costs, report.total, 0.99 * report.total)
+    with pytest.raises(UserError, match="nothing would be pruned"):
+        choose(scores, costs, report.total, 1e-6 * report.total)
+    # All that may go, and no more.
+    most = sum(most_prunable(detector, detector.state_dict(), report).values())
+    least = choose(scores, costs, report.total, most)
+    assert least.removed == pytest.approx(most)
+    assert {len(numbers) for (_, half), numbers in least.stays.items() if half == "attention"} == {1}
+    assert {len(numbers) for (_, half), numbers in least.stays.items() if half == "mlp"} == {2}
     blocks = sum(report.per_half["attention"]) + sum(report.per_half["mlp"])
     plan = choose(scores, costs, report.total, 0.7 * blocks)
     assert min(map(len, plan.stays.values())) >= 1

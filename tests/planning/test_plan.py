@@ -83,13 +83,18 @@ def test_the_stages_are_those_that_a_run_goes_through(plan: RunPlan, tiny_run: P
     assert whats["step-1/align"] == f"2 epochs of {batches} batches of 4 windows, by lora"
 
 
-def test_pruning_comes_after_the_drops(tiny, plan: RunPlan, tmp_path: Path) -> None:
+def test_pruning_comes_after_the_drops(tiny, plan: RunPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = SETTINGS.model_copy(update={"with_channel_pruning": "10%"})
     pruned = plan_run(tiny.checkpoint, tiny.choice, tmp_path / "w", settings, device="cpu")
     names = [stage.name for stage in pruned.stages]
     assert names == [*(stage.name for stage in plan.stages[:-2]), *(f"step-3/{name}" for name in ("prune", "align", "merge", "heldout")),
                      "baseline/test", "final/test"]
     assert pruned.drops.macs_after == pytest.approx(plan.drops.macs_after - plan.drops.macs_before / 10, abs=1)
+    assert pruned.drops.macs_pruned == pytest.approx(plan.drops.macs_before / 10, abs=1)
+    print_plan(pruned)
+    told = capsys.readouterr().err
+    assert "step-3/prune: prune 10% of the baseline's multiply-adds" in told and "step-2: the same again" in told
+    assert "and pruned" in told
 
 
 def test_times_are_measured_and_summed(plan: RunPlan) -> None:
@@ -107,11 +112,21 @@ def test_of_a_finished_run_nothing_is_left(plan: RunPlan, capsys: pytest.Capture
     assert "the run is finished: nothing is left to do" in capsys.readouterr().err
 
 
+def test_a_run_that_ended_early_does_not_go_on(tiny, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "detector_macs", lambda detector: None)
+    work = tmp_path / "w"
+    shutil.copytree(tiny_run, work)
+    shutil.rmtree(work / "step-2")
+    result = json.loads((work / "result.json").read_text())
+    (work / "result.json").write_text(json.dumps({**result, "steps": result["steps"][:1]}))
+    assert plan_run(tiny.checkpoint, tiny.choice, work, SETTINGS, device="cpu").next is None
+
+
 def test_json(plan: RunPlan) -> None:
     made = json.loads(json.dumps(plan.to_json()))
     assert made.keys() == {"dataset", "to_make", "model", "splits", "drops", "latency_ms", "work_dir", "continues", "next", "stages", "seconds",
                            "measured", "settings"}
-    assert made["drops"]["macs"].keys() == {"before", "after", "share"}
+    assert made["drops"]["macs"].keys() == {"before", "after", "pruned", "share"}
     assert made["stages"][0].keys() == {"name", "what", "writes", "seconds", "done"}
     assert RunSettings.model_validate(made["settings"]) == SETTINGS
     assert (made["continues"], made["next"]) == (False, "baseline/heldout")

@@ -49,6 +49,29 @@ def test_a_run_that_has_not_ended_is_told_so_far(copied: Path) -> None:
     assert (bare.baseline, bare.steps, bare.dropped) == (None, (), ())
 
 
+def test_a_step_that_will_be_taken_back_is_told_so_before_the_run_ends(copied: Path) -> None:
+    (copied / "result.json").unlink()
+    plan, measured = (json.loads((copied / name).read_text()) for name in ("run.json", "step-2/heldout.json"))
+    plan["settings"]["tolerance"] = 5
+    measured["heldout"]["average_map"] = json.loads((copied / "baseline/heldout.json").read_text())["heldout"]["average_map"] - 6
+    (copied / "run.json").write_text(json.dumps(plan))
+    (copied / "step-2/heldout.json").write_text(json.dumps(measured))
+    (copied / "final/model.pth").unlink()
+    found = gather_run(copied)
+    assert [step.model.kept for step in found.steps] == [True, False]
+    assert found.checksum == found.steps[0].model.checksum
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("run.json", "{}"), ("run.json", "[]"), ("run.json", "null"), ("run.json", '{"dataset": 3}'), ("result.json", '{"steps": 3}'),
+    ("final/timelines.json", '{"videos": [{}]}'), ("step-1/select.json", "3"),
+])
+def test_files_that_are_none_of_a_run_are_one_line(copied: Path, file: str, content: str) -> None:
+    (copied / file).write_text(content)
+    with pytest.raises(UserError, match="its files are not as tadshrink run writes them"):
+        gather_run(copied)
+
+
 def test_other_weights_in_the_final_file_are_found(tiny, copied: Path) -> None:
     shutil.copy(tiny.checkpoint, copied / "final/model.pth")
     assert not gather_run(copied).sound

@@ -30,6 +30,10 @@ def test_halves_are_counted_as_halves(alone: Findings) -> None:
     assert tiles(replace(alone, dropped=(0, "1.mlp")))[0].more == "units 0, 1.mlp"
 
 
+def test_a_block_and_a_half_are_three_halves(alone: Findings) -> None:
+    assert tiles(replace(alone, dropped=(3, "2.mlp")))[0].value == "3 of 8"
+
+
 def test_why_it_ended_is_told(findings: Findings) -> None:
     assert "The run ended because without block 3 it stays at 30" in str(headline(findings))
     unfinished = told(final=None, stopped=None, steps=findings.steps[:1])

@@ -106,6 +106,13 @@ def test_space_is_that_of_the_nearest_folder_there_is(tmp_path: Path, monkeypatc
     assert not found["space here"].ok
 
 
+def test_a_file_in_the_place_of_a_folder_is_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TADSHRINK_DATA", str(tmp_path / "file" / "data"))
+    found, lack = module._data_space()
+    assert found == f"{tmp_path / 'file'} is a file" and "no folder can be made there" in lack
+
+
 def test_an_old_python_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PYTHON", (99, 0))
     assert doctor().broken == ["Python"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
@@ -61,6 +61,23 @@ def test_it_is_healed_by_align_and_composes_with_drop(pruned: Path, tiny: Any, t
 def test_opentad_has_no_place_for_it(pruned: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="all its blocks are of one width"):
         export(pruned, opentad=tmp_path / "pruned_theirs.pth")
+
+
+def test_pruned_blocks_are_healed_wherever_they_stand(pruned: Path, tiny: Any, tmp_path: Path) -> None:
+    drop(pruned, tmp_path / "both.pth", [2])
+    align(tmp_path / "both.pth", tiny.checkpoint, tiny.choice, tmp_path / "aligned.pth",
+          AlignSettings(epochs=0, batch_size=4, lora_blocks="after-cut"), "cpu")
+    updated = {int(name.split("blocks.")[1].split(".")[0]) for name in load_checkpoint(tmp_path / "aligned.pth").lora["state"]}
+    whole, kept = tiny.config.backbone.sizes(0), load_checkpoint(pruned).architecture["backbone"]["kept"]
+    assert updated == set(range(min(index for index, sizes in enumerate(kept) if tuple(sizes) != whole), 4)) - {2}
+
+
+def test_of_a_checkpoint_that_tells_of_other_blocks_nothing_is_shown(pruned: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(pruned)
+    checkpoint.architecture["backbone"]["kept"] = checkpoint.architecture["backbone"]["kept"][:1]
+    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    with pytest.raises(UserError, match=r"backbone\.kept must be empty, or have heads and hidden units of every block"):
+        profile(tmp_path / "a.pth", measure=None)
 
 
 def test_pruned_twice(pruned: Path, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def _stem(config: DetectorConfig, checkpoint: Checkpoint) -> str:
 
 def _pruned(kept: Kept, left: Left) -> list[str]:
     """What channel pruning left of the blocks that there are."""
-    if not kept:
+    # Of another length they are refused, by whoever builds the model.
+    if not kept or not left or len(kept) <= max(left):
         return []
     heads, hidden = ("-".join(map(str, sorted({min(values), max(values)}))) for values in zip(*(kept[index] for index in left), strict=True))
     return [f"pruned to {heads} heads and {hidden} hidden units"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from tadshrink.models.units import Unit, order
@@ -61,7 +62,7 @@ def units_of(findings: Findings, steps: list[Step]) -> list[Unit]:
 def _shade(value: float, largest: float) -> str:
     """Blue where the model is better without, red where it is worse. Colours grow with the square root: one block that matters much does
     not hide the others."""
-    share = (abs(value) / largest) ** 0.5 if largest else 0.0
+    share = (abs(value) / largest) ** 0.5 if largest and isfinite(value / largest) else 0.0
     return f"heat{round(share * HEAT_STEPS) * (1 if value >= 0 else -1)}"
 
 
