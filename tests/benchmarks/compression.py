@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -46,6 +46,7 @@ from tadshrink.stages.common import DatasetChoice, open_detector
 from tadshrink.stages.evaluate import evaluate
 from tadshrink.stages.train import train
 from tadshrink.training.settings import TrainSettings
+from tests.benchmarks.work import check_same
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
@@ -89,7 +90,7 @@ BENCHMARKS = {
                            {"epochs": 2}, {"race": True}),
     "hapt": Benchmark("hapt", {"arch": "actionformer-nano", "epochs": 60, "lr": 1e-3}),
     # 11 short videos give 11 steps an epoch.
-    "fir": Benchmark("fir", {"arch": str(CONFIGS / "fir_model.yaml"), "epochs": 200, "init": builtin_baseline(DatasetChoice("synthetic"))},
+    "fir": Benchmark("fir", {"arch": CONFIGS / "fir_model.yaml", "epochs": 200, "init": builtin_baseline(DatasetChoice("synthetic"))},
                      {"epochs": 10}, variants=("progressive", "one-shot", "no alignment")),
 }
 
@@ -117,16 +118,18 @@ class Job:
         return self.folder / f"{variant.replace(' ', '-').replace(',', '')}-{self.seed}.json"
 
     def keep(self, variant: str) -> None:
-        """Do a variant, and keep its rows with the most memory that this process has taken."""
+        """Do a variant, and keep its rows with the most memory that this process has taken; unless another has done part of the work."""
+        begun = any(self.folder.glob(f"{variant.replace(' ', '-')}-{self.seed}-*")) or (variant == LONGER and any(self.folder.glob(
+            f"longer-{self.seed}-*")))
         rows = self.do(variant)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = None if begun else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         write_json(self.found(variant), {"variant": variant, "seed": self.seed, "peak_bytes": peak, "rows": rows})
 
     def train(self) -> list[dict[str, Any]]:
         prepare_data(self.choice, ConsoleReporter())
         settings, started = dict(self.benchmark.train), time.perf_counter()
         arch, init = settings.pop("arch"), settings.pop("init", None)
-        train(self.choice, self.baseline, arch, TrainSettings(**settings, seed=self.seed), reporter=ConsoleReporter(), init=init)
+        train(self.choice, self.baseline, str(arch), TrainSettings(**settings, seed=self.seed), reporter=ConsoleReporter(), init=init)
         return [self.row("", self.baseline, time.perf_counter() - started)]
 
     def train_longer(self) -> list[dict[str, Any]]:
@@ -237,8 +240,14 @@ def _line(target: str, variant: str, mine: list[tuple[dict[str, Any], dict[str, 
     cells = [f"-{target}" if target else "", variant, str(rows[0]["blocks"]), f"{rows[0]['macs'] / base:.1%}", speedup,
              ", ".join(f"{score:.2f}" for score in scores), f"{mean(scores):.2f}", f"{stdev(scores):.2f}" if len(scores) > 1 else "",
              f"{mean(row['testing']['map']['0.5'] for row in rows):.2f}", f"{mean(row['seconds'] for row in rows) / 60:.1f} min",
-             f"{max(record['peak_bytes'] for record, _ in mine) / 1e9:.1f} GB"]
+             _peak([record["peak_bytes"] for record, _ in mine])]
     return f"| {' | '.join(cells)} |"
+
+
+def _peak(found: Sequence[int | None]) -> str:
+    """The most of those that are known."""
+    known = [peak for peak in found if peak]
+    return f"{max(known) / 1e9:.1f} GB" if known else ""
 
 
 def main() -> None:
@@ -251,7 +260,7 @@ def main() -> None:
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
-    given.work_dir.mkdir(parents=True, exist_ok=True)
+    check_same(given.work_dir, replace(BENCHMARKS[given.dataset], variants=()))
     if given.job:
         job(given, int(given.job[1])).keep(given.job[0])
     else:
