@@ -43,6 +43,21 @@ def time_bins(steps: int, bins: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(edges)]
 
 
+def query_bins(keys: Tensor, left: int, clip: int | None) -> list[Tensor]:
+    """What each query is pooled of: keys ``[B, c, T, H, W]`` to so many of ``[B, c, size, H, W]``.
+
+    Args:
+        clip: steps of a clip, where what comes after takes a clip's steps at a time and knows them by their place in the clip. Queries
+            then are groups of up to so many: each group is pooled of some clips, and each of its steps of the same moment of all of them,
+            so that a group is in the order of a clip. Otherwise bins follow each other in time.
+    """
+    if clip is None:
+        return [keys[:, :, part] for part in time_bins(int(keys.shape[2]), left)]
+    clips, groups = keys.unflatten(2, (-1, clip)), -(-left // clip)
+    return [clips[:, :, some, moments].flatten(2, 3) for some in time_bins(int(clips.shape[2]), groups)
+            for moments in time_bins(clip, left // groups)]
+
+
 class SfcModule(nn.Module):
     """Features of a whole video in, fewer steps of them out.
 
@@ -51,7 +66,7 @@ class SfcModule(nn.Module):
 
     Args:
         channels: of the features.
-        limit: steps that the tail takes at once. More than that are made to be groups of one size.
+        limit: steps of a clip, if they are all that the tail takes at once. More than that are made to be groups of one size.
     """
 
     def __init__(self, channels: int, config: SfcConfig, limit: int | None = None) -> None:
@@ -81,9 +96,9 @@ class SfcModule(nn.Module):
         return groups * -(-left // groups)
 
     def pooled(self, keys: Tensor) -> Tensor:
-        """One query per bin of time: [B, c, T, H, W] -> [B, c, T', H, W]."""
-        pool, steps = POOLS[self.config.pool], int(keys.shape[2])
-        return torch.stack([pool(keys[:, :, part], self.config.topk) for part in time_bins(steps, self.steps(steps))], dim=2)
+        """One query per bin, see :func:`query_bins`: [B, c, T, H, W] -> [B, c, T', H, W]."""
+        bins = query_bins(keys, self.steps(int(keys.shape[2])), self.limit)
+        return torch.stack([POOLS[self.config.pool](part, self.config.topk) for part in bins], dim=2)
 
     def _sequences(self, maps: Tensor) -> Tensor:
         """What attends to itself as a sequence, with the channels last: the steps of each place, or all steps and places."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tadshrink.recognition.config import SfcConfig
-from tadshrink.recognition.sfc_module import SfcModule, time_bins, topk_mean
+from tadshrink.recognition.sfc_module import SfcModule, query_bins, time_bins, topk_mean
 
 
 def series(*steps: tuple[float, ...]) -> Tensor:
@@ -46,6 +46,26 @@ def test_pools_by_hand(settings: dict[str, Any], expected: list[float]) -> None:
 
 def test_bins_by_hand() -> None:
     assert time_bins(7, 3) == [slice(0, 2), slice(2, 4), slice(4, 7)]
+
+
+def test_bins_of_clips_keep_the_order_of_a_clip() -> None:
+    keys = torch.arange(12.0)[None, None, :, None, None]
+    steps = [part.flatten().tolist() for part in query_bins(keys, 3, 3)]
+    assert steps == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    # Two groups of two: each is of two clips, and its second step of their last two moments.
+    steps = [part.flatten().tolist() for part in query_bins(keys, 4, 3)]
+    assert steps == [[0, 3], [1, 2, 4, 5], [6, 9], [7, 8, 10, 11]]
+    assert [part.flatten().tolist() for part in query_bins(keys, 12, 3)] == [[number] for number in range(12)]
+    assert [part.flatten().tolist() for part in query_bins(keys, 3, None)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+@given(st.integers(1, 6), st.integers(1, 8), st.floats(0.001, 1))
+def test_bins_of_clips_lose_nothing(clips: int, steps: int, ratio: float) -> None:
+    made = SfcModule(4, SfcConfig(split="block:1", clips=clips, ratio=ratio), steps)
+    keys = torch.arange(float(clips * steps))[None, None, :, None, None]
+    bins = query_bins(keys, made.steps(clips * steps), steps)
+    assert len(bins) == made.steps(clips * steps)
+    assert sorted(number for part in bins for number in part.flatten().tolist()) == list(range(clips * steps))
 
 
 @given(st.integers(1, 300), st.data())
