@@ -87,6 +87,8 @@ def train(
                                              show_default=False, rich_help_panel=_MODULE)] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Channels of queries and keys. Default: a quarter of the features'.",
                                               show_default=False, rich_help_panel=_MODULE)] = None,
+    crops: Annotated[int, typer.Option(min=1, max=9, help="Each clip is a square crop, of so many along the longer side in turn; 1: the "
+                                       "middle.", rich_help_panel=_MODULE)] = 3,
     attention: Annotated[str, typer.Option(metavar="time|space-time", help="What a query attends to: its own place at all times, or all "
                                            "places.", rich_help_panel=_MODULE)] = "time",
     root: _Root = None,
@@ -103,7 +105,8 @@ def train(
     from tadshrink.stages.sfc_train import train_module
 
     chosen = settings_from(ModuleTrainSettings, **settings)
-    module = settings_from(SfcConfig, split=split_at, clips=clips, ratio=ratio, pool=pool, topk=topk, width=width, attention=attention)
+    module = settings_from(SfcConfig, split=split_at, clips=clips, crops=crops, ratio=ratio, pool=pool, topk=topk, width=width,
+                           attention=attention)
     result = train_module(checkpoint, RecognitionChoice(dataset, root, allow_missing), output, module, chosen, device, ConsoleReporter())
     _say_trained(result.heldout, result.views, result.output, result.checksum)
     emit(json, result.to_json())
@@ -114,8 +117,9 @@ def train(
 def evaluate(
     checkpoint: options.Checkpoint,
     dataset: _Data,
-    views: Annotated[str, typer.Option(metavar="VIEWS", help="Clips x crops whose probabilities are averaged (10x3, 10x1, 1x1, ...), "
-                                       "uniform: one clip spread over the video, or sfc: one pass with the module.")] = "10x3",
+    views: Annotated[str, typer.Option(metavar="VIEWS", help="Clips x crops whose probabilities are averaged (10x3, 10x1, 1x1, ...; "
+                                       "10x1of3: one crop of each clip, of three in turn), uniform: one clip spread over the video, or sfc: "
+                                       "one pass with the module.")] = "10x3",
     split: Annotated[str, typer.Option("--split", "--subset-split", help="testing, heldout (a fixed part of training that is never trained "
                                        "on), or another split of the dataset.")] = "testing",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips per batch.")] = 16,

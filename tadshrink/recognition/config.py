@@ -60,6 +60,8 @@ class SfcConfig(_Config):
     split: str
     #: Clips that are spread over a video.
     clips: _Count = 10
+    #: Each clip is a square crop, of so many along the longer side in turn; 1 is the middle.
+    crops: Annotated[int, Field(ge=1, le=9)] = 3
     #: Share of the steps of time that is left for the tail.
     ratio: Annotated[float, Field(gt=0, le=1)] = 0.1
     #: How queries come from the steps of a bin of time.

@@ -12,7 +12,7 @@ from tadshrink.data.loader import grouped, prefetch
 from tadshrink.device import Compute
 from tadshrink.recognition.config import RecogniserConfig
 from tadshrink.recognition.records import TrimmedVideo
-from tadshrink.recognition.views import ClipSource, Views
+from tadshrink.recognition.views import ClipSource, Views, module_views
 from tadshrink.reporting import SILENT, Reporter
 
 
@@ -45,7 +45,7 @@ def predict(recogniser: Model, records: Sequence[TrimmedVideo], source: ClipSour
     run = _one_by_one if views else _compressed
     rows: list[Tensor] = []
     with reporter.track(name, len(records)) as advance:
-        for row in run(recogniser, records, source, views or _module_views(recogniser), compute, batch_size):
+        for row in run(recogniser, records, source, views or module_views(recogniser.config), compute, batch_size):
             rows.append(row)
             advance(1, records[len(rows) - 1].name)
     return torch.stack(rows)
@@ -72,8 +72,3 @@ def _compressed(recogniser: Model, records: Sequence[TrimmedVideo], source: Clip
             rows = recogniser.probabilities(batch.to(compute.device), together=True)
         # Not within: who takes them would compute likewise.
         yield from rows
-
-
-def _module_views(recogniser: Model) -> Views:
-    """The clips that the module joins; without one, whatever: it is told where it is missing."""
-    return Views(recogniser.config.sfc.clips if recogniser.config.sfc else 1, 1)

@@ -15,7 +15,7 @@ from tadshrink.device import Compute
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
-from tadshrink.recognition.views import ClipSource, Views
+from tadshrink.recognition.views import ClipSource, module_views
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.training.loop import Task
 
@@ -88,10 +88,10 @@ class HeadFeatures:
         """Features of a video; with augmentation, those of clips drawn by ``rng``."""
         if index in self.kept:
             return self.kept[index]
-        record, clips = self.videos.records[index], self.recogniser.config.sfc.clips
+        record = self.videos.records[index]
         if self.settings.augment:
-            return self._computed(self.videos.source.draw(record, clips, rng))
-        found = self._computed(self.videos.source.views(record, Views(clips, 1)))
+            return self._computed(self.videos.source.draw(record, self.recogniser.config.sfc.clips, rng))
+        found = self._computed(self.videos.source.views(record, module_views(self.recogniser.config)))
         self._keep(index, found)
         return found
 

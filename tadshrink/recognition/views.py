@@ -12,13 +12,13 @@ from torch import Tensor
 from tadshrink.data.augment import AUGMENTATIONS
 from tadshrink.data.video import FrameStore
 from tadshrink.errors import UserError
-from tadshrink.recognition.config import ClipConfig
+from tadshrink.recognition.config import ClipConfig, RecogniserConfig
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.reporting import SILENT, Reporter
 
 #: In place of a number of views: one clip whose frames are spread over the whole video.
 UNIFORM = "uniform"
-_VIEWS = re.compile(r"([1-9]\d{0,2})x([1-9]\d?)", re.ASCII)
+_VIEWS = re.compile(r"([1-9]\d{0,2})x(?:1of([2-9])|([1-9]\d?))", re.ASCII)
 
 
 class Views(NamedTuple):
@@ -26,18 +26,20 @@ class Views(NamedTuple):
 
     Attributes:
         spread: there is one clip, whose frames are spread over the whole video.
+        turns: each clip has one crop, of so many in turn: all of the picture is seen, though not at all times. "10x1of3" are ten views.
     """
 
     clips: int
     crops: int
     spread: bool = False
+    turns: int = 1
 
     def __str__(self) -> str:
-        return UNIFORM if self.spread else f"{self.clips}x{self.crops}"
+        return UNIFORM if self.spread else f"{self.clips}x{self.crops}" + (f"of{self.turns}" if self.turns > 1 else "")
 
 
 def parse_views(text: str) -> Views:
-    """Read "10x3".
+    """Read "10x3", or "10x1of3".
 
     Raises:
         UserError: it is something else.
@@ -46,8 +48,8 @@ def parse_views(text: str) -> Views:
         return Views(1, 1, spread=True)
     match = _VIEWS.fullmatch(text)
     if match is None:
-        raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1 or 1x1, uniform or sfc")
-    return Views(int(match[1]), int(match[2]))
+        raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1of3, 10x1 or 1x1, uniform or sfc")
+    return Views(int(match[1]), int(match[3] or 1), turns=int(match[2] or 1))
 
 
 def clip_starts(first: int, end: int, span: int, clips: int) -> np.ndarray:
@@ -111,14 +113,13 @@ class ClipSource:
             numbers = spread_frames(first, end, self.clip.frames)
         else:
             numbers = frame_numbers(clip_starts(first, end, self.clip.span, views.clips)[chosen], end, self.clip)
-        pictures = self._load(self.frames, record, numbers)
-        return self._crops(pictures, views.crops)
+        return self._crops(self._load(self.frames, record, numbers), views.crops, views.turns, chosen.start or 0)
 
-    def draw(self, record: TrimmedVideo, clips: int, rng: np.random.Generator, changed: bool = True) -> Tensor:
+    def draw(self, record: TrimmedVideo, clips: int, rng: np.random.Generator, changed: bool = True, turns: int = 1) -> Tensor:
         """uint8 ``[clips, 3, F, S, S]`` for training: each clip at random in its part of the video, and all changed alike.
 
         Args:
-            changed: otherwise clips are only drawn, and cut out of the middle of their frames.
+            changed: otherwise clips are only drawn, and cut out as those of :meth:`views` with one crop, of so many in turn.
 
         Raises:
             UserError: as :meth:`views`.
@@ -127,23 +128,30 @@ class ClipSource:
         first, end = record.frames(store.index(record.path))
         pictures = self._load(store, record, frame_numbers(random_starts(first, end, self.clip.span, clips, rng), end, self.clip))
         if not changed:
-            return self._crops(pictures, 1)
+            return self._crops(pictures, 1, turns)
         if self.augmentation.margin is None:
             pictures = _random_square(pictures, self.clip.size, rng)
         result = self.augmentation.change(pictures.flatten(0, 1).transpose(0, 1), self.clip.size, rng)
         return result.unflatten(1, (clips, self.clip.frames)).transpose(0, 1)
 
-    def _crops(self, pictures: Tensor, crops: int) -> Tensor:
-        """Of clips ``[clips, F, 3, h, w]``: uint8 ``[clips * crops, 3, F, S, S]``."""
+    def _crops(self, pictures: Tensor, crops: int, turns: int = 1, first: int = 0) -> Tensor:
+        """Of clips ``[clips, F, 3, h, w]``, which are numbered from ``first``: uint8 ``[clips * crops, 3, F, S, S]``."""
         size = self.clip.size
-        corners = crop_corners(*pictures.shape[-2:], size, crops)
-        return torch.stack([pictures[..., top:top + size, left:left + size] for top, left in corners], dim=1).flatten(0, 1).transpose(1, 2)
+        corners = crop_corners(*pictures.shape[-2:], size, max(crops, turns))
+        chosen = [[corners[(first + number) % turns]] if turns > 1 else corners for number in range(len(pictures))]
+        cut = [clip[..., top:top + size, left:left + size] for clip, own in zip(pictures, chosen, strict=True) for top, left in own]
+        return torch.stack(cut).transpose(1, 2)
 
     @staticmethod
     def _load(store: FrameStore, record: TrimmedVideo, numbers: np.ndarray) -> Tensor:
         """uint8 ``[clips, F, 3, h, w]``; each frame is decoded once."""
         needed, places = np.unique(numbers, return_inverse=True)
         return store.frames(record.path, needed)[torch.from_numpy(places.reshape(numbers.shape))]
+
+
+def module_views(config: RecogniserConfig) -> Views:
+    """The clips that a module joins; without one, whatever: it is told where it is missing."""
+    return Views(config.sfc.clips, 1, turns=config.sfc.crops) if config.sfc else Views(1, 1)
 
 
 def noise(clip: ClipConfig, count: int) -> Tensor:

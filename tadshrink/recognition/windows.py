@@ -15,7 +15,7 @@ from tadshrink.models.config import SamplingConfig
 from tadshrink.recognition.config import RecogniserConfig
 from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.recognition.records import TrimmedVideo
-from tadshrink.recognition.views import ClipSource, Views
+from tadshrink.recognition.views import ClipSource, Views, module_views
 from tadshrink.reporting import SILENT, Reporter
 
 #: Clips of a video that a recogniser without a module is judged by, each a window of its own.
@@ -39,6 +39,7 @@ class ClipWindows:
     def __init__(self, records: Iterable[TrimmedVideo], config: RecogniserConfig, augment: str = "none", reporter: Reporter = SILENT) -> None:
         self.records = {record.name: record for record in records}
         self.clips, self.together = (config.sfc.clips, config.sfc.clips) if config.sfc else (CLIPS, 1)
+        self.views = module_views(config) if config.sfc else Views(CLIPS, 1)
         self.source = ClipSource(config.clip, augment, reporter)
 
     def timeline(self, video: Video) -> Timeline:
@@ -51,10 +52,10 @@ class ClipWindows:
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         chosen = slice(window.first, window.first + window.cells)
-        return self.source.views(self.records[video.name], Views(self.clips, 1), chosen), torch.ones(window.cells, dtype=torch.bool)
+        return self.source.views(self.records[video.name], self.views, chosen), torch.ones(window.cells, dtype=torch.bool)
 
     def draw(self, video: Video, window: Window, rng: np.random.Generator, changed: bool = True) -> tuple[Tensor, Tensor]:
-        clips = self.source.draw(self.records[video.name], window.cells, rng, changed)
+        clips = self.source.draw(self.records[video.name], window.cells, rng, changed, self.views.turns)
         return clips, torch.ones(window.cells, dtype=torch.bool)
 
 

@@ -6,7 +6,7 @@
 DATA holds the folder `fir`. One recogniser is trained; modules are fitted into it at several ratios, and into one that has lost three of
 its twelve blocks, one by one, healed after each. Seeds are those of the modules: what needs no module has one figure. What is chosen is
 chosen on held-out training videos; the test videos decide nothing. 10x1 views stand beside 10x3, as three of the thirty-fold come from
-leaving out crops.
+leaving out crops; and 10x1of3, which has the crops that the clips of the one pass have.
 
 Time and memory are those of the model on one video, decoding left out, all ways in turn in one process, with the modules of seed 0. Memory
 is told twice: with all views of a video in one call, as dense testing does on a GPU, and with two at a time, which is how many clips the one
@@ -52,7 +52,8 @@ from tadshrink.stages.sfc_train import train_module
 from tests.benchmarks.work import check_same
 
 RESULTS = Path(__file__).parent / "results"
-VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "one clip, in the middle": "1x1", "one clip, spread over the video": UNIFORM}
+VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "10 views, crops in turn (10x1of3)": "10x1of3",
+         "one clip, in the middle": "1x1", "one clip, spread over the video": UNIFORM}
 RATIOS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/10": 1 / 10}
 #: Blocks that are dropped before a module of the last ratio is fitted, out of twelve.
 DROPPED = 3

@@ -40,7 +40,7 @@ def test_features_are_computed_once_as_long_as_there_is_room(tiny_clips: TinyCli
     assert features.bytes == first.nbytes
     record = features.videos.records[0]
     with torch.no_grad():
-        expected = recogniser.clip_features(features.videos.source.views(record, Views(3, 1))[None])[0]
+        expected = recogniser.clip_features(features.videos.source.views(record, Views(3, 1, turns=3))[None])[0]
     assert torch.equal(first, expected)
     assert not notes.lines
 

@@ -129,9 +129,22 @@ def test_the_reference_augmentation_takes_any_shape(video: Path) -> None:
 def test_views_are_read_and_written() -> None:
     assert parse_views("10x3") == Views(10, 3)
     assert str(Views(4, 2)) == "4x2"
+    assert parse_views("10x1of3") == Views(10, 1, turns=3)
+    assert str(parse_views("10x1of3")) == "10x1of3"
 
 
-@pytest.mark.parametrize("text", ["", "10", "0x3", "10x0", "10x3x1", "ten", "-1x1", "1e9x1"])
+def test_crops_in_turn_are_those_of_all_crops(video: Path) -> None:
+    record, source = TrimmedVideo("v", video, "x"), ClipSource(ClipConfig(frames=2, stride=1, size=16), max_bytes=0)
+    every = source.views(record, Views(5, 3)).unflatten(0, (5, 3))
+    turns = source.views(record, Views(5, 1, turns=3))
+    assert all(torch.equal(clip, every[number, number % 3]) for number, clip in enumerate(turns))
+    assert torch.equal(source.views(record, Views(5, 1, turns=3), slice(2, 4)), turns[2:4])
+    assert not torch.equal(every[0, 0], every[0, 2])
+    drawn = source.draw(record, 4, np.random.default_rng(0), changed=False, turns=2)
+    assert drawn.shape == (4, 3, 2, 16, 16)
+
+
+@pytest.mark.parametrize("text", ["10x1of1", "10x3of3", "10x1of", "", "10", "0x3", "10x0", "10x3x1", "ten", "-1x1", "1e9x1"])
 def test_other_views_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="are unknown"):
         parse_views(text)
