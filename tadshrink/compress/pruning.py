@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tadshrink.errors import UserError
 from tadshrink.models.blocks import Cut
-from tadshrink.models.body import narrowed
+from tadshrink.models.body import block_sizes, narrowed
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import HALVES, gone
 from tadshrink.profiling.macs import MacsReport, detector_macs
@@ -59,14 +59,9 @@ def places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, s
             prefix, cuts = f"{body.prefix}.{index}.", body.block.cuts[half]
             # The way out is as wide as all of them together.
             width = state[prefix + cuts[-1].name].shape[cuts[-1].axis]
-            count = _sizes(detector, index)[0] if half == "attention" else width
+            count = block_sizes(detector, index)[0] if half == "attention" else width
             found[index, half] = Places(prefix, cuts, count, width // count)
     return found
-
-
-def _sizes(detector: Detector, index: int) -> tuple[int, int]:
-    """Heads and hidden units of a block as the configuration says them."""
-    return getattr(detector.config, detector.body.part).sizes(index)
 
 
 def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor]) -> Scores:
@@ -204,6 +199,6 @@ def kept_sizes(detector: Detector, plan: Plan) -> tuple[tuple[int, int], ...]:
     """Heads and hidden units of every block by a plan; of what does not exist, as it was."""
     found = []
     for index in range(detector.config.block_count):
-        before = dict(zip(HALVES, _sizes(detector, index), strict=True))
+        before = dict(zip(HALVES, block_sizes(detector, index), strict=True))
         found.append(tuple(len(plan.stays[index, half]) if (index, half) in plan.stays else before[half] for half in HALVES))
     return tuple(found)

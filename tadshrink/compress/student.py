@@ -9,6 +9,7 @@ from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.trace import ENTRY
 from tadshrink.distributed import check_shares, world
 from tadshrink.errors import UserError
+from tadshrink.models.body import block_sizes
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import gone, split_unit
 
@@ -90,8 +91,7 @@ def first_trained(detector: Detector, settings: AlignSettings, changed: list[int
 
 def narrower(student: Detector, teacher: Detector) -> list[int]:
     """Blocks of which channel pruning has left less than the teacher has, by original index."""
-    ours, theirs = (getattr(model.config, model.body.part) for model in (student, teacher))
-    return [index for index in student.blocks.left if ours.sizes(index) != theirs.sizes(index)]
+    return [index for index in student.blocks.left if block_sizes(student, index) != block_sizes(teacher, index)]
 
 
 def last_shared(student: Detector, teacher: Detector, first: int | None) -> int | None:

@@ -161,6 +161,11 @@ CLIP_BODY = ClipBody()
 BODIES: dict[type[BackboneConfig | FeatureConfig], Body] = {BackboneConfig: VideoBody(), FeatureConfig: FeatureBody()}
 
 
+def block_sizes(model: Detector, index: int) -> tuple[int, int]:
+    """Heads and hidden units of a block of a model as its configuration says them, by its original index."""
+    return getattr(model.config, model.body.part).sizes(index)
+
+
 def narrowed(body: Body, config: Config, kept: Kept) -> Config:
     """The configuration of a model with so many heads and hidden units left of each block; ``()`` is all of them."""
     part = getattr(config, body.part)

@@ -114,8 +114,8 @@ def _read_folder(path: Path) -> Listed:
     classes = pairs if by_split else [("", folder) for folder in folders]
     skipped = 0
     for subset, folder in classes:
-        files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
-        videos = _videos(folder)
+        files = _files(folder)
+        videos = [item for item in files if is_video(item)]
         skipped += len(files) - len(videos)
         listed.records += [TrimmedVideo(item.relative_to(path).as_posix(), item, folder.name, subset) for item in videos]
     if skipped:
@@ -125,7 +125,7 @@ def _read_folder(path: Path) -> Listed:
                         fix="Put the videos of each class into a folder of its own")
     used = {(record.subset, record.label) for record in listed.records}
     listed.notes += _unused(path, [folder for subset, folder in classes if (subset, folder.name) not in used],
-                            [item for folder in (path, *(folders if by_split else [])) for item in _videos(folder)])
+                            [item for folder in (path, *(folders if by_split else [])) for item in _files(folder) if is_video(item)])
     return listed
 
 
@@ -143,8 +143,8 @@ def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterat
         yield f"{path}: {len(strays)} videos are left out, which lie in no folder of a class (the first: {strays[0].relative_to(path)})"
 
 
-def _videos(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith(".") and is_video(item))
+def _files(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
 
 
 def is_video(file: Path) -> bool:

@@ -118,8 +118,8 @@ def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure
     """Each way with what it took on a video of noise; different recognisers, which are on the device already, may be timed in turn."""
     calls = [_Call.of(recogniser.eval(), way.name, compute) for recogniser, way in subjects]
     runs = [call.run for call in calls]
-    memory, few = ([call_memory(run, call.bytes, compute.device) for call in calls for run in [chosen(call)]]
-                   for chosen in (lambda call: call.run, lambda call: call.run_few))
+    memory = [call_memory(call.run, call.bytes, compute.device) for call in calls]
+    few = [used if call.together else call_memory(call.run_few, call.bytes, compute.device) for call, used in zip(calls, memory, strict=True)]
     with reporter.track("profile", (measure.warmup + measure.turns) * len(runs)) as advance:
         times = measure_in_turn(runs, measure.warmup, measure.turns, compute.device, measure.limit, advance)
     measure.told(len(times[0]), reporter)
@@ -154,8 +154,6 @@ class _Call:
             return self.recogniser.compress(self.inputs) if self.together else self.recogniser(self.inputs)
 
     def run_few(self) -> object:
-        """A few views at a time, or the one pass, which does so by itself."""
-        if self.together:
-            return self.run()
+        """A few views at a time, as the one pass has its clips by itself."""
         with torch.inference_mode(), self.compute.autocast():
             return torch.cat([self.recogniser(part) for part in self.inputs.split(AT_ONCE, dim=1)], dim=1)

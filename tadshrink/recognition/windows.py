@@ -38,17 +38,17 @@ class ClipWindows:
 
     def __init__(self, records: Iterable[TrimmedVideo], config: RecogniserConfig, augment: str = "none", reporter: Reporter = SILENT) -> None:
         self.records = {record.name: record for record in records}
-        self.clips, self.together = (config.sfc.clips, config.sfc.clips) if config.sfc else (CLIPS, 1)
         self.views = module_views(config) if config.sfc else Views(CLIPS, 1)
+        self.together = self.views.clips if config.sfc else 1
         self.source = ClipSource(config.clip, augment, reporter)
 
     def timeline(self, video: Video) -> Timeline:
         index = self.source.frames.index(video.path)
         first, end = self.records[video.name].frames(index)
-        return Timeline((end - first) / index.fps, index.fps, end - first, self.clips)
+        return Timeline((end - first) / index.fps, index.fps, end - first, self.views.clips)
 
     def windows(self, video: Video) -> list[Window]:
-        return [Window(first, self.together) for first in range(0, self.clips, self.together)]
+        return [Window(first, self.together) for first in range(0, self.views.clips, self.together)]
 
     def load(self, video: Video, window: Window) -> tuple[Tensor, Tensor]:
         chosen = slice(window.first, window.first + window.cells)
