@@ -228,7 +228,7 @@ class _Run:
         with torch.inference_mode(), opened.compute.autocast():
             pair = measure_pair(lambda: self.baseline.detector(inputs, masks), lambda: opened.detector(inputs, masks),
                                 AS_USUAL.warmup, self.settings.latency_runs, opened.compute.device)
-        return {"latency_ms": pair.b.median, "speedup": pair.speedup}
+        return {"latency_ms": pair.b.median, "speedup": pair.speedup.median}
 
     def _test(self, name: str, path: Path) -> dict[str, Any]:
         labelled = _Labelled(self.reporter, name)

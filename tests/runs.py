@@ -13,6 +13,8 @@ from tadshrink.run_settings import RunSettings
 
 SETTINGS = RunSettings(target="2", tolerance=100, latency_runs=1, select=SelectSettings(metric="mse"),
                        align=AlignSettings(epochs=2, batch_size=4, seed=1))
+#: The same on the command line, but for the seed of alignment, which only a recipe can say.
+SAME = ("--target", SETTINGS.target, "--tolerance", 100, "--latency-runs", 1, "--metric", "mse", "--epochs", 2, "--batch-size", 4)
 
 
 @pytest.fixture(scope="session")

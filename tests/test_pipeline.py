@@ -19,7 +19,7 @@ from tadshrink.errors import UserError
 from tadshrink.evaluation.mean_ap import MapResult
 from tadshrink.models.units import NOUNS
 from tadshrink.pipeline import run
-from tadshrink.profiling.latency import Latency, LatencyPair
+from tadshrink.profiling.latency import Latency, LatencyPair, Ratio
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.align import align, align_opened
 from tadshrink.stages.common import DatasetChoice
@@ -276,7 +276,7 @@ def latencies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         def measure(*arguments: object) -> LatencyPair:
             pair = [Latency(median, median, median, 1, "cpu") for median in (medians[0], next(order))]
-            return LatencyPair(*pair, pair[0].median / pair[1].median, 1, 1)
+            return LatencyPair(*pair, Ratio.of(*([one.median] for one in pair)))
 
         monkeypatch.setattr(pipeline, "measure_pair", measure)
 

@@ -75,18 +75,11 @@ class Ratio:
 
 @dataclass(frozen=True)
 class LatencyPair:
-    """Two calls measured in turn.
-
-    Attributes:
-        speedup: median of ``a`` / median of ``b``: above 1 where ``b`` is faster.
-        low, high: 5 % and 95 % quantile of the same ratio, taken turn by turn.
-    """
+    """Two calls measured in turn; the speed-up is how many times as long ``a`` takes: above 1 where ``b`` is faster."""
 
     a: Latency
     b: Latency
-    speedup: float
-    low: float
-    high: float
+    speedup: Ratio
 
 
 def measure_latency(
@@ -119,8 +112,7 @@ def measure_pair(
     """Two calls by :func:`measure_in_turn`."""
     times = measure_in_turn([a, b], warmup, runs, device)
     first, second = (Latency.of(own, device, dtype, input_shape) for own in times)
-    ratio = Ratio.of(*times)
-    return LatencyPair(first, second, ratio.median, ratio.low, ratio.high)
+    return LatencyPair(first, second, Ratio.of(*times))
 
 
 def measure_in_turn(runs: Sequence[Run], warmup: int, turns: int, device: torch.device | str, limit: float = math.inf,

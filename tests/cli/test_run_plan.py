@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.runs import SETTINGS
-
-SAME = ("--target", SETTINGS.target, "--tolerance", 100, "--latency-runs", 1, "--metric", "mse", "--epochs", 2, "--batch-size", 4)
+from tests.runs import SAME
 
 
-def test_it_prints_a_plan_and_writes_nothing(tiny: Any, tmp_path: Path, process: Callable[..., Any]) -> None:
-    outcome = process("run", tiny.checkpoint, "--dataset", tiny.yaml, *SAME, "--work-dir", tmp_path / "w", "--dry-run", "--json")
+def test_it_prints_a_plan_and_writes_nothing(tiny: Any, tmp_path: Path, tadshrink: Callable[..., Any]) -> None:
+    outcome = tadshrink("run", tiny.checkpoint, "--dataset", tiny.yaml, *SAME, "--work-dir", tmp_path / "w", "--dry-run", "--json")
     assert outcome.code == 0, outcome.err
     plan = json.loads(outcome.out)
     assert plan["drops"]["count"] == 2

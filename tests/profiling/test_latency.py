@@ -65,9 +65,9 @@ def test_a_pair_runs_in_turn() -> None:
 def test_a_pair_gives_the_ratio_and_its_spread(takes: Callable) -> None:
     pair = measure_pair(takes([99, 4, 8, 12]), takes([99, 2, 2, 6]), warmup=1, runs=3, device="cpu")
     assert (pair.a.median, pair.b.median) == pytest.approx((8, 2))
-    assert pair.speedup == pytest.approx(4)
+    assert pair.speedup.median == pytest.approx(4)
     # Turn by turn 2, 4 and 2.
-    assert (pair.low, pair.high) == pytest.approx((2, 3.8))
+    assert (pair.speedup.low, pair.speedup.high) == pytest.approx((2, 3.8))
 
 
 def test_several_run_in_turn_and_no_turn_begins_that_would_end_after_the_limit(takes: Callable) -> None:
