@@ -11,9 +11,10 @@ from tadshrink.profiling.conventions import CONVENTIONS
 from tadshrink.profiling.depth_vs_width import DepthVsWidth, Variant
 from tadshrink.profiling.latency import Latency, Ratio
 from tadshrink.profiling.macs import MacsReport
-from tadshrink.profiling.profile import Profile, Timing
+from tadshrink.profiling.profile import Profile
 from tadshrink.profiling.sweep import Sweep
 from tadshrink.profiling.throughput import Throughput
+from tadshrink.profiling.timing import Timing
 from tadshrink.profiling.versus import Versus
 from tadshrink.recognition.macs import RecogniserMacs
 from tadshrink.recognition.profile import RecogniserProfile, Way

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tadshrink.models.config import DetectorConfig
 from tadshrink.models.detector import Detector
 from tadshrink.models.units import Unit, gone
 from tadshrink.profiling.latency import Latency, measure_in_turn
 from tadshrink.profiling.macs import MacsReport, detector_macs, parameters, parameters_by_part
-from tadshrink.profiling.memory import PeakMemory, peak_memory
+from tadshrink.profiling.memory import peak_memory
 from tadshrink.profiling.running import AS_USUAL, Measure, computing, ready
 from tadshrink.profiling.throughput import Throughput, check_fps
+from tadshrink.profiling.timing import Timing
+from tadshrink.profiling.versus import Versus
 from tadshrink.reporting import SILENT, Reporter
-
-if TYPE_CHECKING:
-    from tadshrink.profiling.versus import Versus
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One call on a batch of windows."""
-
-    latency: Latency
-    throughput: Throughput
-    memory: PeakMemory
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from tadshrink.onnx_export.settings import is_onnx
 from tadshrink.profiling.latency import Latency, Ratio, Run, measure_in_turn
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.memory import peak_memory
-from tadshrink.profiling.profile import Timing
 from tadshrink.profiling.running import Measure, computing, ready
 from tadshrink.profiling.subject import Subject, leave_out, sketched
 from tadshrink.profiling.throughput import Throughput
+from tadshrink.profiling.timing import Timing
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
 
