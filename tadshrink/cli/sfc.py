@@ -89,8 +89,8 @@ def train(
                                               show_default=False, rich_help_panel=_MODULE)] = None,
     crops: Annotated[int, typer.Option(min=1, max=9, help="Each clip is a square crop, of so many along the longer side in turn; 1: the "
                                        "middle.", rich_help_panel=_MODULE)] = 3,
-    attention: Annotated[str, typer.Option(metavar="time|space-time", help="What a query attends to: its own place at all times, or all "
-                                           "places.", rich_help_panel=_MODULE)] = "time",
+    attention: Annotated[str, typer.Option(metavar="time|space-time", help="What a query attends to: its own place in each clip's "
+                                           "crop, or all places.", rich_help_panel=_MODULE)] = "time",
     root: _Root = None,
     allow_missing: options.AllowMissing = False,
     device: options.Device = None,

@@ -78,7 +78,8 @@ def read_metadata(values: Mapping[str, str], where: object) -> Metadata:
     if "tadshrink" not in values:
         raise UserError("this ONNX file does not say that it is a detector of tadshrink", where=where, fix=AGAIN)
     if "kind" in values:
-        raise UserError("an ONNX file of a recogniser of trimmed videos, not of a detector", where=where, fix="See: tadshrink sfc --help")
+        raise UserError("an ONNX file of a recogniser of trimmed videos, not of a detector", where=where,
+                        fix="Give a detector; recognisers are for: tadshrink sfc")
     try:
         known = {key: json.loads(values[key]) for key in ("tadshrink", "config", "dropped", "checksum", "precision", "cells", "lengths",
                                                          "nms_in_graph")}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from tadshrink.data.annotations import Action, Problem, VideoRecord
+from tadshrink.data.annotations.reading import has_known_form
 from tadshrink.data.annotations.tables import header
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.overlaps import SplitFile, same_files
@@ -28,11 +30,10 @@ def is_of_clips(given: str) -> bool:
     if given in BUILTIN:
         return True
     if path.is_dir():
-        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         # A folder with annotations beside its videos is of another kind.
-        return all(entry.is_dir() or is_video(entry) for entry in entries) and any(map(is_video, path.glob("*/**/*")))
+        return any(map(is_video, path.glob("*/**/*"))) and not has_known_form(path)
     try:
-        if path.suffix == ".csv" and path.is_file():
+        if path.suffix.lower() == ".csv" and path.is_file():
             return set(NEEDED) <= set(header(path))
         if path.suffix in (".yaml", ".yml") and path.is_file():
             data = yaml.safe_load(read_text(path))
@@ -61,7 +62,7 @@ def clip_problems(dataset: RecognitionDataset, reporter: Reporter) -> tuple[list
     with reporter.track("open videos", len(paths)) as advance:
         for path, record in paths.items():
             advance(1, record.key)
-            if not path.is_file():
+            if not os.path.isfile(path):
                 problems.append(Problem("not here", path, f"video {record.key!r}", f"listed in {record.subset!r}, and not here", fatal=True))
                 continue
             try:

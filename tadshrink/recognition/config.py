@@ -17,7 +17,7 @@ from tadshrink.settings import problems_in
 STAGES = ("res2", "res3", "res4", "res5")
 #: In place of a number of views: the module's own clips, in one pass.
 ONE_PASS = "sfc"
-_BLOCK = re.compile(r"block:(\d{1,4})", re.ASCII)
+_BLOCK = re.compile(r"block:(0|[1-9]\d{0,3})", re.ASCII)
 _Count = Annotated[int, Field(ge=1)]
 _Triple = tuple[float, float, float]
 
@@ -73,7 +73,7 @@ class SfcConfig(_Config):
     #: Kernel of both convolutions of the abstraction layer: time, height, width. One that spans space as well costs more than the tail:
     #: with 3x3x3 and half of the channels, one pass of R50 takes 2.5 times fewer multiply-adds than 30 views, and not 6.7 times.
     kernel: tuple[_Count, _Count, _Count] = (3, 1, 1)
-    #: What a query attends to: all steps at its own place, or all steps and places.
+    #: What a query attends to: its own place in the crop of each clip, or all places.
     attention: Literal["time", "space-time"] = "time"
 
     def steps(self, steps: int) -> int:
@@ -104,11 +104,6 @@ class RecogniserConfig(_Config):
         """Width of the matrices in which most of the time goes."""
         return self.backbone.width if isinstance(self.backbone, BackboneConfig) else 4 * self.backbone.width
 
-    @property
-    def clip_steps(self) -> int:
-        """Steps of time of a clip's features."""
-        return self.clip.frames // (self.backbone.tubelet if isinstance(self.backbone, BackboneConfig) else 1)
-
     @classmethod
     def parse(cls, data: dict[str, Any], where: object) -> RecogniserConfig:
         """Validate plain data; all problems are reported together in one :class:`UserError`."""
@@ -133,7 +128,7 @@ def split_place(backbone: BackboneConfig | SlowOnlyConfig, split: str) -> int | 
     return int(match[1]) if match and int(match[1]) < backbone.depth else None
 
 
-def check_sizes(config: RecogniserConfig, where: object = None) -> None:
+def check_sizes(config: RecogniserConfig, where: object = None, fix: str = "") -> None:
     """Raise one :class:`UserError` that lists everything that does not fit together."""
     rules = {"there must be a class, and no class twice": 0 < len(config.classes) == len(set(config.classes)),
              "std must be positive": min(config.std) > 0}
@@ -142,7 +137,7 @@ def check_sizes(config: RecogniserConfig, where: object = None) -> None:
     if config.sfc:
         rules |= _sfc_rules(config.backbone, config.sfc)
     if broken := [rule for rule, holds in rules.items() if not holds]:
-        raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}", where=where)
+        raise UserError(f"architecture {config.name!r} does not fit together: {'; '.join(broken)}", where=where, fix=fix)
 
 
 def _vit_rules(vit: BackboneConfig, clip: ClipConfig) -> dict[str, bool]:
@@ -163,4 +158,5 @@ def _sfc_rules(backbone: BackboneConfig | SlowOnlyConfig, sfc: SfcConfig) -> dic
         "sfc.pool none needs sfc.ratio 1": sfc.pool != "none" or sfc.ratio == 1,
         "sfc.topk is only for sfc.pool topk": sfc.topk is None or sfc.pool == "topk",
         "sfc.kernel must be odd": all(size % 2 for size in sfc.kernel),
+        "sfc.crops must not be more than sfc.clips, which take turns with them": sfc.crops <= sfc.clips,
     }

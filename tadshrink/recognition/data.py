@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.recognition.data_config import RecognitionConfig, parse_recognition_config
 from tadshrink.recognition.lists import read_list
-from tadshrink.recognition.records import SPLITS, TESTING, TRAINING, TrimmedVideo, share_of
+from tadshrink.recognition.records import SPLITS, TESTING, TRAINING, TrimmedVideo, chosen
 from tadshrink.reporting import SILENT, Reporter
 
 #: Those that ``tadshrink data make`` renders.
@@ -52,6 +53,16 @@ class RecognitionDataset:
         present = ", ".join(sorted({record.subset for record in self.records}))
         raise UserError(f"split {name!r} has no videos", where=self.where, fix=f"The splits are: {present}; 'heldout' is part of 'training'")
 
+    def to_learn(self) -> tuple[list[TrimmedVideo], list[TrimmedVideo]]:
+        """Videos to train on, and those held out.
+
+        Raises:
+            UserError: one of these splits is empty, or there is nothing to tell apart.
+        """
+        if len(self.classes) < 2:
+            raise UserError(f"learning takes two classes or more, and here is {len(self.classes)}", where=self.where, fix="Check the labels")
+        return self.split(TRAINING), self.split(HELDOUT)
+
     def is_for_figures(self, name: str) -> bool:
         """Whether a split is for the figures that count, so that nothing may be chosen by it."""
         return SPLITS.get(name, name) not in (TRAINING, HELDOUT)
@@ -59,17 +70,13 @@ class RecognitionDataset:
     def state(self) -> dict[str, Any]:
         """What changes when the dataset does: its configuration, and a digest of its list and of the sizes of its files."""
         records = [(record.key, record.label, record.subset, record.start, record.end,
-                    record.path.stat().st_size if record.path.is_file() else None) for record in self.records]
+                    record.path.stat().st_size if os.path.isfile(record.path) else None) for record in self.records]
         return {"config": self.config.model_dump(mode="json"), "classes": list(self.classes), "records": digest(json.dumps(records))[:16]}
 
     def heldout(self) -> frozenset[str]:
-        """Files that are held out: those that the list says or, where it says none, a share of the training files, the same in every run,
-        which stay when others are added; at least one, where there are two."""
-        if told := frozenset(record.key for record in self.records if record.subset == HELDOUT):
-            return told
-        keys = sorted({record.key for record in self.records if record.subset == TRAINING}, key=lambda key: share_of(HELDOUT, key))
-        below = sum(share_of(HELDOUT, key) < self.config.heldout for key in keys)
-        return frozenset(keys[:min(max(1, below), len(keys) - 1)])
+        """Files that are held out: those that the list says or, where it says none, a share of the training files."""
+        told = frozenset(record.key for record in self.records if record.subset == HELDOUT)
+        return told or chosen(HELDOUT, (record.key for record in self.records if record.subset == TRAINING), self.config.heldout)
 
 
 def load_recognition(dataset: str | Path, root: Path | None = None, reporter: Reporter = SILENT) -> RecognitionDataset:
@@ -107,7 +114,7 @@ def _read_config(name: str, root: Path | None) -> tuple[RecognitionConfig, Path]
     if path.suffix in (".yaml", ".yml") and path.is_file():
         config = parse_recognition_config(read_text(path), path)
         return config, (root or path.parent / Path(config.root or ".").expanduser()) / config.clips
-    if path.is_dir() or (path.suffix == ".csv" and path.is_file()):
+    if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         if root is not None:
             raise UserError("--root means nothing for a folder or a CSV file, which lies where its videos are", where=path, fix="Leave it out")
         return RecognitionConfig(name=path.stem, clips=str(path)), path
@@ -122,16 +129,16 @@ def _with_splits(records: list[TrimmedVideo], notes: list[str]) -> list[TrimmedV
         if twice := sorted(key for key, count in shared.items() if count > 1):
             notes.append(f"files with parts in several splits: {_some(twice)}")
         return records
-    notes.append(f"the list has no splits: {TESTING_SHARE:.0%} of the files are for testing, chosen by their names")
-    return [replace(record, subset=TESTING if share_of(TESTING, record.key) < TESTING_SHARE else TRAINING) for record in records]
+    files = {record.key for record in records}
+    tested = chosen(TESTING, files, TESTING_SHARE)
+    notes.append(f"the list has no splits: {len(tested)} of {len(files)} files (about {TESTING_SHARE:.0%}) are for testing, chosen by name")
+    return [replace(record, subset=TESTING if record.key in tested else TRAINING) for record in records]
 
 
 def _check_labels(records: list[TrimmedVideo], classes: tuple[str, ...], where: Path) -> None:
     unknown = sorted({record.label for record in records} - set(classes))
     if unknown:
         raise UserError(f"labels that are not classes: {_some(unknown)}", where=where, fix="Correct 'classes' in the YAML")
-    if len(classes) < 2:
-        raise UserError(f"a recognition dataset has two classes or more, and this one {len(classes)}", where=where, fix="Check the labels")
 
 
 def with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Reporter) -> RecognitionDataset:
@@ -140,7 +147,7 @@ def with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Repor
     Raises:
         UserError: some are not, and that is not allowed, or none is.
     """
-    missing = {record.key for record in dataset.records if not record.path.is_file()}
+    missing = {record.key for record in dataset.records if not os.path.isfile(record.path)}
     if not missing:
         return dataset
     kept = tuple(record for record in dataset.records if record.key not in missing)

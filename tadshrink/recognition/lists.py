@@ -50,17 +50,19 @@ def _read_csv(path: Path) -> Listed:
     for line, row in rows(path):
         problems = list(_problems(row))
         record = None if problems else _record(row, path.parent, line)
-        if record is not None and (other := seen.setdefault((record.path, record.start, record.end), line)) != line:
+        if record is not None and (other := seen.setdefault((record.path, record.start or 0.0, record.end), line)) != line:
             problems.append(f"the same part of {record.key!r} as in line {other}")
         for problem in problems:
             found.bad(f"line {line}", problem)
         if record is not None:
             listed.records.append(record)
     if any(record.subset for record in listed.records):
-        for line, row in rows(path):
-            if not _cell(row, "subset"):
-                found.bad(f"line {line}", "no subset, and other lines have one")
+        for record in listed.records:
+            if not record.subset:
+                found.bad(record.place, "no subset, and other lines have one")
     require_sound(found, "Repair or remove these lines")
+    if not listed.records:
+        raise UserError("no video is listed here", where=path, fix=f"Add a line for each: {','.join(columns)}")
     return listed
 
 
@@ -80,7 +82,7 @@ def _problems(row: Mapping[str, str]) -> Iterator[str]:
 
 def _record(row: Mapping[str, str], folder: Path, line: int) -> TrimmedVideo:
     path, start, end = _cell(row, "path"), _cell(row, "start"), _cell(row, "end")
-    return TrimmedVideo(_key(path, folder), folder / path, _cell(row, "label"), _split(_cell(row, "subset")),
+    return TrimmedVideo(_key(path, folder), Path(os.path.normpath(folder / path)), _cell(row, "label"), _split(_cell(row, "subset")),
                         _seconds(start) if start else None, _seconds(end) if end else None, f"line {line}")
 
 

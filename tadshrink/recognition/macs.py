@@ -33,20 +33,6 @@ class RecogniserMacs:
     not_counted: dict[str, int]
     convention: str = "full"
 
-    @property
-    def module(self) -> int:
-        """Of the compressing module."""
-        return self.parts.get("module", 0)
-
-    def head(self, split: str) -> int:
-        """Of all parts up to and with ``split``."""
-        names = list(self.parts)
-        return sum(self.parts[name] for name in names[: names.index(split) + 1])
-
-    def tail(self, split: str) -> int:
-        """Of all parts after ``split``, but for the module."""
-        return self.total - self.head(split) - self.module
-
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return dataclasses.asdict(self)
@@ -61,13 +47,13 @@ def view_macs(recogniser: ActionRecogniser, views: int = 1, convention: str = "f
     return _count(recogniser, recogniser, _blank(recogniser.config, views), convention)
 
 
-def pass_macs(recogniser: ActionRecogniser, clips: int | None = None, convention: str = "full") -> RecogniserMacs:
-    """Of the one pass over the clips of a video (None: as many as the recogniser is for); nothing is computed.
+def pass_macs(recogniser: ActionRecogniser, convention: str = "full") -> RecogniserMacs:
+    """Of the one pass over the clips of a video; nothing is computed.
 
     Raises:
         UserError: there is no such convention, or no module.
     """
-    inputs = _blank(recogniser.config, clips or (recogniser.config.sfc.clips if recogniser.config.sfc else 1))
+    inputs = _blank(recogniser.config, recogniser.config.sfc.clips if recogniser.config.sfc else 1)
     return _count(recogniser, OnePass(recogniser), inputs, convention)
 
 

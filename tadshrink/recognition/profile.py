@@ -93,7 +93,7 @@ def profile_recogniser(recogniser: ActionRecogniser, measure: Measure | None = A
     counted = {name: view_macs(recogniser, _views(name), convention) for name in ways}
     parts = view_macs(recogniser, 1, convention)
     if recogniser.sfc is not None:
-        parts = counted[ONE_PASS] = pass_macs(recogniser, None, convention)
+        parts = counted[ONE_PASS] = pass_macs(recogniser, convention)
     found = tuple(Way(name, macs.total) for name, macs in counted.items())
     if measure is not None:
         found = _timed(recogniser, found, measure, reporter)

@@ -88,10 +88,10 @@ class HeadFeatures:
         """Features of a video; with augmentation, those of clips drawn by ``rng``."""
         if index in self.kept:
             return self.kept[index]
-        record = self.videos.records[index]
+        record, views = self.videos.records[index], module_views(self.recogniser.config)
         if self.settings.augment:
-            return self._computed(self.videos.source.draw(record, self.recogniser.config.sfc.clips, rng))
-        found = self._computed(self.videos.source.views(record, module_views(self.recogniser.config)))
+            return self._computed(self.videos.source.draw(record, views.clips, rng, turns=views.turns))
+        found = self._computed(self.videos.source.views(record, views))
         self._keep(index, found)
         return found
 

@@ -49,7 +49,10 @@ def parse_views(text: str) -> Views:
     match = _VIEWS.fullmatch(text)
     if match is None:
         raise UserError(f"views {text!r} are unknown", fix="Give clips x crops, such as 10x3, 10x1of3, 10x1 or 1x1, uniform or sfc")
-    return Views(int(match[1]), int(match[3] or 1), turns=int(match[2] or 1))
+    views = Views(int(match[1]), int(match[3] or 1), turns=int(match[2] or 1))
+    if views.turns > views.clips:
+        raise UserError(f"views {text!r}: {views.clips} clips cannot take turns with {views.turns} crops", fix="Give more clips")
+    return views
 
 
 def clip_starts(first: int, end: int, span: int, clips: int) -> np.ndarray:
@@ -119,7 +122,8 @@ class ClipSource:
         """uint8 ``[clips, 3, F, S, S]`` for training: each clip at random in its part of the video, and all changed alike.
 
         Args:
-            changed: otherwise clips are only drawn, and cut out as those of :meth:`views` with one crop, of so many in turn.
+            changed: otherwise clips are only drawn, and cut out as those of :meth:`views` with one crop.
+            turns: clips have one of so many crops in turn; 1 is, of clips that are changed, a square at a random place for all of them.
 
         Raises:
             UserError: as :meth:`views`.
@@ -129,14 +133,16 @@ class ClipSource:
         pictures = self._load(store, record, frame_numbers(random_starts(first, end, self.clip.span, clips, rng), end, self.clip))
         if not changed:
             return self._crops(pictures, 1, turns)
-        if self.augmentation.margin is None:
+        if turns > 1:
+            pictures = self._crops(pictures, 1, turns).transpose(1, 2)
+        elif self.augmentation.margin is None:
             pictures = _random_square(pictures, self.clip.size, rng)
         result = self.augmentation.change(pictures.flatten(0, 1).transpose(0, 1), self.clip.size, rng)
         return result.unflatten(1, (clips, self.clip.frames)).transpose(0, 1)
 
     def _crops(self, pictures: Tensor, crops: int, turns: int = 1, first: int = 0) -> Tensor:
-        """Of clips ``[clips, F, 3, h, w]``, which are numbered from ``first``: uint8 ``[clips * crops, 3, F, S, S]``."""
-        size = self.clip.size
+        """Of clips ``[clips, F, 3, h, w]``, which are numbered from ``first``: uint8 ``[clips * crops, 3, F, S, S]``, as large as can be."""
+        size = min(pictures.shape[-2:])
         corners = crop_corners(*pictures.shape[-2:], size, max(crops, turns))
         chosen = [[corners[(first + number) % turns]] if turns > 1 else corners for number in range(len(pictures))]
         cut = [clip[..., top:top + size, left:left + size] for clip, own in zip(pictures, chosen, strict=True) for top, left in own]

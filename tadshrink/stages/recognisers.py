@@ -52,8 +52,12 @@ class OpenedRecogniser:
     checksum: str
 
     def source(self, reporter: Reporter, augment: str = "none") -> ClipSource:
-        """Where its clips come from."""
+        """Where its clips come from, time and again."""
         return ClipSource(self.recogniser.config.clip, augment, reporter)
+
+    def source_once(self, reporter: Reporter) -> ClipSource:
+        """Likewise, but for videos that are looked at once: no frame is kept."""
+        return ClipSource(self.recogniser.config.clip, reporter=reporter, max_bytes=0)
 
 
 def open_recogniser(file: Path | ModelFile, device: str | None, reporter: Reporter) -> OpenedRecogniser:
@@ -97,7 +101,7 @@ def fitted(opened: OpenedRecogniser, dataset: RecognitionDataset, reporter: Repo
         if len(dataset.classes) != len(config.classes) or not all(map(PLACEHOLDER.fullmatch, config.classes)):
             raise UserError(f"{len(unknown)} of the {len(dataset.classes)} classes are none of the model's {len(config.classes)} "
                             f"({_some(unknown)}; the model has {_some(config.classes)})", where=dataset.where,
-                            fix="Use a dataset with the labels that the model was trained on")
+                            fix="Use a dataset with the labels that the model was trained on, or name its classes: --set classes=FILE")
         reporter.note(f"the model has no class names: those of dataset {dataset.config.name!r} are taken, in their order")
         config = config.model_copy(update={"classes": dataset.classes})
         opened.recogniser.config = config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.vit import VideoViT
-from tadshrink.recognition.config import RecogniserConfig
+from tadshrink.recognition.config import RecogniserConfig, SlowOnlyConfig
 from tadshrink.recognition.presets import preset
 from tadshrink.recognition.recogniser import ActionRecogniser
-from tadshrink.recognition.records import TRAINING
 from tadshrink.recognition.settings import ClipTrainSettings
 from tadshrink.recognition.training import LabelledVideos, clip_task, measure_norms
 from tadshrink.recognition.views import Views
@@ -57,8 +57,9 @@ def train_base(dataset: RecognitionChoice, output: Path, arch: str = "recogniser
     settings = settings or ClipTrainSettings()
     check_output(output)
     data = dataset.load(reporter)
-    records, held = data.split(TRAINING), data.split(HELDOUT)
+    records, held = data.to_learn()
     config = _with_clip(preset(arch, data.classes), clip or {}, arch)
+    _check_batch(config, settings.batch_size)
     compute = choose_compute(device, config.compute_width)
     reporter.note(compute.reason)
     torch.manual_seed(settings.seed)
@@ -91,6 +92,12 @@ def initialise(recogniser: ActionRecogniser, init: Path | None, reporter: Report
     if not isinstance(recogniser.backbone, VideoViT):
         raise UserError("these are weights of a ViT, and the architecture is another", where=init, fix="Leave out --init")
     return load_backbone(recogniser.backbone, init, recogniser.config.name, reporter)
+
+
+def _check_batch(config: RecogniserConfig, batch_size: int) -> None:
+    """Batch norms need two values or more; the last stage of a slow-only network has a 32nd of the side."""
+    if isinstance(config.backbone, SlowOnlyConfig) and batch_size * config.clip.frames * math.ceil(config.clip.size / 32) ** 2 < 2:
+        raise UserError("one frame of so few pixels is too little for batch norms to learn from", fix="Choose a larger --batch-size")
 
 
 def _with_clip(config: RecogniserConfig, clip: dict[str, int], arch: str) -> RecogniserConfig:

@@ -12,7 +12,6 @@ from tadshrink.errors import UserError
 from tadshrink.recognition.config import ONE_PASS
 from tadshrink.recognition.evaluation import predict
 from tadshrink.recognition.records import TrimmedVideo
-from tadshrink.recognition.views import ClipSource
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.recognisers import open_model, views_of
 
@@ -55,7 +54,7 @@ def classify(checkpoint: Path | ModelFile, videos: Sequence[Path], views: str | 
         for path in videos:
             try:
                 record = TrimmedVideo(str(path), path, "")
-                row = predict(recogniser, [record], ClipSource(recogniser.config.clip, reporter=reporter, max_bytes=0), wanted, opened.compute,
+                row = predict(recogniser, [record], opened.source_once(reporter), wanted, opened.compute,
                               batch_size)[0]
                 best = row.argsort(descending=True, stable=True)[:top].tolist()
                 found[str(path)] = [(recogniser.config.classes[number], float(row[number])) for number in best]

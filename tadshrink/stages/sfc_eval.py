@@ -43,4 +43,4 @@ def evaluate_recogniser(checkpoint: Path | ModelFile, dataset: RecognitionChoice
     opened = fitted(opened, data, reporter)
     if SPLITS.get(split) == TRAINING:
         reporter.note("these videos are for training: accuracy on them says little about others")
-    return Judged(views, split, judge(opened, records, wanted, opened.source(reporter), batch_size, f"evaluate {split}", reporter))
+    return Judged(views, split, judge(opened, records, wanted, opened.source_once(reporter), batch_size, f"evaluate {split}", reporter))

@@ -51,6 +51,7 @@ def test_what_is_a_recognition_dataset(tiny_clips: TinyClips, tmp_path: Path, li
     (tmp_path / "other.csv").write_text("video,verb\n")
     (tmp_path / "folders" / "jump").mkdir(parents=True)
     (tmp_path / "folders" / "jump" / "one.mp4").write_bytes(b"")
+    (tmp_path / "folders" / "README.txt").write_text("clips of mine\n")
     (tmp_path / "texts" / "jump").mkdir(parents=True)
     assert [is_of_clips(str(given)) for given in ("synthetic-clips", listed, tmp_path / "clips.yaml", tmp_path / "folders")] == [True] * 4
     assert [is_of_clips(str(given)) for given in ("synthetic", tmp_path / "untrimmed.yaml", tmp_path / "other.csv", tmp_path / "texts",

@@ -55,7 +55,14 @@ def test_without_splits_some_files_are_for_testing(tmp_path: Path) -> None:
     data = load_recognition(write(tmp_path, [line.removesuffix(",x") for line in videos(200, "x")], "path,label"), reporter=notes)
     assert 20 <= len(data.split("testing")) <= 60
     assert len(data.split("heldout")) >= 15
-    assert any("the list has no splits: 20% of the files are for testing" in note for note in notes.lines)
+    count = len(data.split("testing"))
+    assert f"the list has no splits: {count} of 200 files (about 20%) are for testing, chosen by name" in notes.lines
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_few_files_without_splits_one_is_for_testing(tmp_path: Path, seed: int) -> None:
+    data = load_recognition(write(tmp_path, [f"{seed}-{number}.mp4,{'ab'[number % 2]}" for number in range(3)], "path,label"))
+    assert data.split("testing") and data.split("training")
 
 
 def test_the_splits_are_listed_where_one_is_missing(tmp_path: Path) -> None:
@@ -116,7 +123,30 @@ def test_unknown_sets_and_those_not_made_yet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Run: tadshrink data make synthetic-clips --root"):
         load_recognition("synthetic-clips", tmp_path)
     with pytest.raises(UserError, match="two classes or more"):
-        load_recognition(write(tmp_path, ["a.mp4,x,training"]))
+        load_recognition(write(tmp_path, ["a.mp4,x,training"])).to_learn()
+    with pytest.raises(UserError, match="no video is listed here"):
+        load_recognition(write(tmp_path, []))
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    choice = RecognitionChoice(str(write(tmp_path, [f"{'a' * 300}.mp4,x,training"])))
+    with pytest.raises(UserError, match="1 of the files are not here"):
+        choice.load(Notes())
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path) -> None:
+    for label in ("jump", "walk"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            Path(str(tmp_path / label / f"{number}").encode().decode() + b"caf\xe9.mp4".decode(errors="surrogateescape")).write_bytes(b"")
+    data = load_recognition(tmp_path)
+    assert len(data.records) == 6 and data.split("testing") and data.heldout()
+
+
+def test_splits_in_any_case(tmp_path: Path) -> None:
+    data = load_recognition(write(tmp_path, [*videos(4, "Training"), "h.mp4,walk,Heldout", "t.mp4,sit,TEST"]))
+    assert [record.key for record in data.split("heldout")] == ["h.mp4"]
+    assert len(data.split("training")) == 4
 
 
 def test_the_state_changes_with_the_list_and_the_files(tmp_path: Path) -> None:

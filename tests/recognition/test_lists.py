@@ -44,12 +44,20 @@ def test_two_columns_are_enough_and_others_are_told(tmp_path: Path) -> None:
     ("a.mp4,walk,1,2,training,more", "line 3: more cells than there are columns"),
     ("a.mp4,walk,1,2,", "line 3: no subset, and other lines have one"),
     ("z.mp4,sit,5.0,6,training", "line 3: the same part of 'z.mp4' as in line 2"),
+    ("x/../z.mp4,sit,5,6,testing", "line 3: the same part of 'z.mp4' as in line 2"),
 ])
 def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, problem: str) -> None:
     path = csv(tmp_path, "path,label,start,end,subset", "z.mp4,walk,5,6,training", line)
     with pytest.raises(UserError) as error:
         read_list(path)
     assert str(error.value) == f"{path}: {problem}. Repair or remove these lines"
+
+
+def test_from_the_start_is_the_same_however_it_is_said_and_names_tell_parts_apart(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 3: the same part of 'a\.mp4' as in line 2"):
+        read_list(csv(tmp_path, "path,label,start", "a.mp4,walk,", "a.mp4,sit,0"))
+    parts = read_list(csv(tmp_path, "path,label,start,end", "a.mp4,walk,12345.11,12346", "a.mp4,sit,12345.14,12346.04")).records
+    assert [part.name for part in parts] == ["a.mp4 (12345.11 s to 12346 s)", "a.mp4 (12345.14 s to 12346.04 s)"]
 
 
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:

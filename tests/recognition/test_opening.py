@@ -173,7 +173,7 @@ def test_settings_on_a_checkpoint_of_our_own(tmp_path: Path) -> None:
 def test_detectors_and_recognisers_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     own(path)
-    with pytest.raises(UserError, match=r"a recogniser of trimmed videos, not a detector. See: tadshrink sfc --help"):
+    with pytest.raises(UserError, match=r"a recogniser of trimmed videos, not a detector. Give a detector; recognisers are for"):
         load_checkpoint(path)
     save_checkpoint(path, Checkpoint(DetectorConfig(classes=("a",)).model_dump(mode="json"), {}, ["a"]))
     with pytest.raises(UserError, match="a detector, not a recogniser"):

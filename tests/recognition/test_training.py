@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from tadshrink.device import Compute
@@ -70,6 +71,18 @@ def test_batches_of_an_epoch_repeat_and_another_epoch_has_others(tiny_clips: Tin
     assert first[0].shape == (4, 1, 3, 4, 32, 32)
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_each_sample_has_the_label_of_its_video(tiny_clips: TinyClips, module: bool) -> None:
+    recogniser = opened(tiny_clips, "slow", module)
+    features = head_features(tiny_clips, recogniser, Notes())
+    task = (module_task(recogniser, features, ModuleTrainSettings(batch_size=5)) if module
+            else clip_task(recogniser, features.videos, ClipTrainSettings(batch_size=5, clips_per_video=1)))
+    assert len(set(features.videos.labels)) > 1
+    order = features.videos.order(0, 0)
+    (_, labels), = task.batches(0)
+    assert labels.tolist() == [features.videos.labels[index] for index in order]
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch(tiny_clips: TinyClips) -> None:

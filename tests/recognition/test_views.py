@@ -140,8 +140,27 @@ def test_crops_in_turn_are_those_of_all_crops(video: Path) -> None:
     assert all(torch.equal(clip, every[number, number % 3]) for number, clip in enumerate(turns))
     assert torch.equal(source.views(record, Views(5, 1, turns=3), slice(2, 4)), turns[2:4])
     assert not torch.equal(every[0, 0], every[0, 2])
-    drawn = source.draw(record, 4, np.random.default_rng(0), changed=False, turns=2)
-    assert drawn.shape == (4, 3, 2, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 frames of 16 x 48 pixels, whose thirds are black, grey and bright."""
+    path = tmp_path_factory.mktemp("zones") / "zones.mp4"
+    write_video(path, np.broadcast_to(np.repeat(np.array([0, 100, 200], np.uint8), 16)[None, None, :, None], (20, 16, 48, 3)).copy(), FPS)
+    return path
+
+
+@pytest.mark.parametrize(("augment", "changed"), [("light", False), ("light", True), ("reference", True)])
+def test_drawn_clips_take_turns_as_judged_ones_do(zones: Path, augment: str, changed: bool) -> None:
+    source = ClipSource(ClipConfig(frames=2, stride=1, size=16), augment)
+    drawn = source.draw(TrimmedVideo("v", zones, "x"), 6, np.random.default_rng(0), changed, turns=3).float().mean(dim=(1, 2, 3, 4))
+    assert ((drawn[0] < drawn[1] - 30) and (drawn[1] < drawn[2] - 30)), drawn
+    torch.testing.assert_close(drawn[:3], drawn[3:], atol=2, rtol=0)
+
+
+def test_fewer_clips_than_turns_would_leave_some_of_the_picture_unseen() -> None:
+    with pytest.raises(UserError, match="2 clips cannot take turns with 3 crops"):
+        parse_views("2x1of3")
 
 
 @pytest.mark.parametrize("text", ["10x1of1", "10x3of3", "10x1of", "", "10", "0x3", "10x0", "10x3x1", "ten", "-1x1", "1e9x1"])

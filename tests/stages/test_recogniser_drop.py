@@ -85,6 +85,20 @@ def test_selection_by_top1_equals_evaluating_every_smaller_model(checkpoint: Pat
         assert item["score"] == pytest.approx(heldout_top1(smaller, tiny_clips)), item
 
 
+def test_a_block_without_which_all_are_right_goes_first(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    base, compute = tiny_clips.checkpoints["vit"], choose_compute("cpu", 8)
+    records, smaller = tiny_clips.choice.load(SILENT).split("training")[:8], recogniser(base)
+    smaller.blocks.drop(1)
+    said = predict(smaller, records, ClipSource(smaller.config.clip), Views(CLIPS, 1), compute).argmax(1).tolist()
+    lines = [f"{record.path},{smaller.config.classes[number]},heldout" for record, number in zip(records, said, strict=True)]
+    lines += [f"{tiny_clips.video(number)},{smaller.config.classes[number]},training" for number in range(2)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,subset", *lines]))
+    found = select(base, DatasetChoice(str(tmp_path / "clips.csv")), tmp_path / "ranked.pth", device="cpu").ranking
+    scores = {item.block: item.score for item in found.candidates}
+    assert scores[1] == 100 > max(scores[0], scores[2])
+    assert found.candidates[0].block == 1
+
+
 @pytest.mark.parametrize("metric", ["loss", "mse", "cosine", "taylor", "random"])
 def test_other_metrics_rank_all_blocks(checkpoint: Path, metric: str, tiny_clips: TinyClips, tmp_path: Path) -> None:
     found = select(checkpoint, choice(tiny_clips), tmp_path / "ranked.pth", SelectOptions(metric=metric), device="cpu").ranking

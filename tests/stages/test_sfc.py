@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 import torch
 
+from tadshrink.checkpoint.foreign.settings import LoadSettings
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.errors import UserError
 from tadshrink.recognition.config import SfcConfig
 from tadshrink.recognition.opening import read_recogniser
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
+from tadshrink.recognition.views import Views
+from tadshrink.stages import recognisers
 from tadshrink.stages.recognisers import RecognitionChoice
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_classify import classify
@@ -93,6 +97,25 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny_clips: TinyCli
     assert [path.name for path in tmp_path.iterdir()] == ["sfc.pth"]
 
 
+@pytest.mark.parametrize(("changes", "room", "goes_on"), [({}, 7, True), ({"snippet_stride": 3}, 256, False)])
+def test_a_training_goes_on_only_with_the_same_model(tiny_clips: TinyClips, tmp_path: Path, interrupt: Any, changes: dict[str, int], room: int,
+                                                     goes_on: bool) -> None:
+    base, output, notes = tiny_clips.checkpoints["vit"], tmp_path / "sfc.pth", Notes()
+    with pytest.raises(KeyboardInterrupt):
+        train_module(base, tiny_clips.choice, output, module("vit"), FEW, "cpu", interrupt("train the module", 4))
+    file = ModelFile(base, LoadSettings(**changes))
+    train_module(file, tiny_clips.choice, output, module("vit"), FEW.model_copy(update={"keep_mib": room}), "cpu", notes)
+    assert any("going on after epoch 1" in line for line in notes.lines) == goes_on
+
+
+def test_no_more_crops_in_turn_than_clips(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    notes = Notes()
+    train_module(tiny_clips.checkpoints["vit"], tiny_clips.choice, tmp_path / "sfc.pth", module("vit", clips=2), ModuleTrainSettings(epochs=0),
+                 "cpu", notes)
+    assert "2 clips take turns with as many crops, not 3" in notes.lines
+    assert read_recogniser(tmp_path / "sfc.pth").architecture["sfc"]["crops"] == 2
+
+
 def test_base_trains_and_judges_on_held_out_videos_alone(tiny_clips: TinyClips, tmp_path: Path) -> None:
     settings = ClipTrainSettings(epochs=1, batch_size=8, clips_per_video=1)
     result = train_base(tiny_clips.choice, tmp_path / "base.pth", "slowonly-nano", settings, "cpu", Notes(), {"frames": 4, "stride": 3})
@@ -114,6 +137,11 @@ def test_base_starts_from_the_backbone_of_a_detector(tiny_clips: TinyClips, tmp_
         train_base(tiny_clips.choice, tmp_path / "b.pth", "slowonly-nano", device="cpu", init=detector)
 
 
+def test_too_little_for_batch_norms_is_one_line(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="too little for batch norms"):
+        train_base(tiny_clips.choice, tmp_path / "b.pth", "slowonly-nano", ClipTrainSettings(batch_size=1), "cpu", clip={"frames": 1})
+
+
 def test_bad_clips_and_architectures_are_one_line(tiny_clips: TinyClips, tmp_path: Path) -> None:
     for arch, clip, problem in (("nosuch", {}, "unknown architecture"), ("recogniser-nano", {"frames": 8}, "clip.frames must be")):
         with pytest.raises(UserError, match=problem):
@@ -128,6 +156,14 @@ def test_eval_on_both_splits(trained: tuple[Path, Path], tiny_clips: TinyClips, 
         result = evaluate_recogniser(trained[1], tiny_clips.choice, views, split, device="cpu").to_json()
         assert (result["views"], result["split"], result["videos"]) == (views, split, count)
         assert sum(row["videos"] for row in result["per_class"].values()) == count
+
+
+def test_eval_takes_the_views_that_it_is_given(trained: tuple[Path, Path], tiny_clips: TinyClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(recognisers, "predict", lambda model, records, source, views, *rest: given.append(views) or torch.eye(len(records), 8))
+    for views in ("3x2", "1x1", "sfc"):
+        evaluate_recogniser(trained[1], tiny_clips.choice, views, device="cpu")
+    assert given == [Views(3, 2), Views(1, 1), None]
 
 
 @ONE_KIND

@@ -113,6 +113,11 @@ def find_annotations(path: str | Path, settings: AnnotationSettings = DEFAULTS) 
     return found
 
 
+def has_known_form(path: Path) -> bool:
+    """Whether a file, or a folder, holds annotations of any form."""
+    return any(form.recognise(Source(path)) for form in FORMATS.values())
+
+
 def _format(source: Source, settings: AnnotationSettings) -> Format:
     if settings.annotation_format != "auto":
         form = FORMATS[settings.annotation_format]
