@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,13 @@ import torch
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.prune_settings import PruneSettings
-from tadshrink.compress.pruning import most_prunable
+from tadshrink.compress.pruning import prunable
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.target import parse_share
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.sources import open_source
-from tadshrink.distributed import only_first, world
+from tadshrink.distributed import only_first
 from tadshrink.files import copy_file, write_json
 from tadshrink.models.units import Unit, listed, units
 from tadshrink.profiling.latency import measure_pair
@@ -69,7 +69,9 @@ def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: P
     inputs = open_inputs(checkpoint, dataset, settings, device, reporter)
     reporter.note(f"target {settings.target}: {inputs.budget.reason}")
     work = WorkDir(work_dir)
-    with work.locked() if world().rank == 0 else nullcontext():
+    with ExitStack() as held:
+        # All are told where it is another's.
+        only_first(lambda: held.enter_context(work.locked()))
         if only_first(lambda: _begin(work, inputs, settings, fresh)):
             reporter.note(f"going on with the run in {work_dir}")
         result = _Run(work, inputs, settings, device, reporter).all()
@@ -120,6 +122,8 @@ class _Run:
             step["kept"] = fallen is None
             stopped = f"{stopped}; {fallen}" if fallen else stopped
             share = 0.0 if fallen else step["pruned"]
+            # What drops alone did not reach, pruning may.
+            stopped = stopped if fallen else self.rule.fast_enough(step) or stopped
             steps, kept = [*steps, step], kept if fallen else [*kept, step]
         return steps, self._good(kept), self.rule.sentence(stopped, gone, share)
 
@@ -177,7 +181,7 @@ class _Run:
         """Take this share of a model's multiply-adds out of its blocks, or as much as there is: what is left by the drops was not known."""
         opened, select = self._open(parent), self.settings.select
         counted = detector_macs(opened.detector)
-        most = sum(most_prunable(opened.detector, opened.checkpoint.state, counted).values()) / counted.total
+        most = sum(prunable(opened.detector, opened.checkpoint.state, counted).most.values()) / counted.total
         if share > most:
             reporter.note(f"{share:.1%} of what is left cannot be pruned: {most:.1%} go, which is all that may")
         settings = PruneSettings(target=f"{100 * min(share, most):.6f}%", importance=self.settings.importance or "magnitude",

@@ -8,9 +8,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from tadshrink.checkpoint.format import trained_here
 from tadshrink.checkpoint.opening import ModelFile, check_merged
-from tadshrink.compress.pruning import most_prunable
-from tadshrink.compress.student import check_settings
+from tadshrink.compress.pruning import prunable
+from tadshrink.compress.student import check_pruned, check_settings
 from tadshrink.compress.target import DropBudget, parse_share, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
@@ -93,6 +94,8 @@ def with_data(model: RunModel, choice: DatasetChoice, reporter: Reporter) -> Run
     """
     baseline, data = fitted(model.baseline, choice.load(reporter), reporter)
     check_splits(data, SPLITS)
+    if not trained_here(baseline.checkpoint.history):
+        reporter.note("whether this model was trained on the held-out videos is not known; if so, they show too little of what a drop costs")
     return RunInputs(baseline, model.budget, model.macs, choice, data)
 
 
@@ -106,12 +109,16 @@ def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, 
     detector = baseline.detector
     there = len(units(detector.blocks.left, settings.unit))
     left = 1 - (budget.count / there if budget.latency_ms is None else 0)
-    prunable = most_prunable(detector, baseline.checkpoint.state, macs)
+    there_is = prunable(detector, baseline.checkpoint.state, macs)
     # Of a block both halves go, of a half that is dropped the other one stays.
-    most = sum(value * (left if settings.unit in ("block", half) else 1) for half, value in prunable.items()) / macs.total
+    most = sum(value * (left if settings.unit in ("block", half) else 1) for half, value in there_is.most.items()) / macs.total
     if share > most:
         raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: about {most:.1%} of the MACs can be pruned from the blocks "
                         "that will be left", fix="Lower it, or --target")
+    if share < there_is.least / 2 / macs.total:
+        raise UserError(f"--with-channel-pruning {settings.with_channel_pruning}: the least that can go are "
+                        f"{there_is.least / macs.total:.3%} of the MACs", fix="Raise it")
+    check_pruned(detector, settings.align)
 
 
 def builtin_baseline(dataset: DatasetChoice) -> Path:

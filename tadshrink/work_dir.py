@@ -24,9 +24,11 @@ _PLAN = "run.json"
 _FOLDERS = re.compile(r"baseline|final|step-\d+")
 #: What a run found, written at its end.
 RESULT = "result.json"
-_SUFFIXES = (".json", ".pth", ".training", UNFINISHED)
+#: Ends the name of the file that tells when a stage began which is not done.
+BEGUN = ".begun"
+_SUFFIXES = (".json", ".pth", ".training", UNFINISHED, BEGUN)
 #: Half-written files of a run that was killed, as :func:`tadshrink.files.atomic_path` names them.
-_LEFTOVER = re.compile(r"\..+\.\w+\.(json|pth|training)")
+_LEFTOVER = re.compile(r"\..+\.\w+\.(json|pth|training|begun)")
 
 
 class WorkDir:
@@ -100,7 +102,8 @@ class WorkDir:
         return self.path / name
 
     def stage(self, name: str, work: Callable[[], dict[str, Any]], shared: bool = False) -> dict[str, Any]:
-        """The result of a stage: read if it is done, else made by ``work`` and written, with its ``seconds``.
+        """The result of a stage: read if it is done, else made by ``work`` and written, with its ``seconds``, those of broken-off calls
+        included as far as they were of use.
 
         Args:
             shared: all processes do the work together; otherwise the first one does it and the others wait.
@@ -108,10 +111,12 @@ class WorkDir:
         file = self.file(f"{name}.json")
         if (done := only_first(lambda: read_json(file) if file.exists() else None)) is not None:
             return done
+        begun = self.file(f"{name}{BEGUN}")
+        spent = only_first(lambda: _begin(begun))
         started = time.perf_counter()
         made = work() if shared else only_first(work)
-        result = {**made, "seconds": time.perf_counter() - started}
-        return only_first(lambda: _written(file, result))
+        result = {**made, "seconds": spent + time.perf_counter() - started}
+        return only_first(lambda: _written(file, result, begun))
 
     def _check_free(self) -> None:
         """Hidden files do not count: a run killed at its very start leaves one."""
@@ -134,8 +139,20 @@ class WorkDir:
                 folder.rmdir()
 
 
-def _written(file: Path, result: dict[str, Any]) -> dict[str, Any]:
+def _begin(begun: Path) -> float:
+    """Seconds that calls which were broken off have spent on a stage, each until it last saved how far it was; notes that another begins."""
+    spent = 0.0
+    if begun.exists():
+        before = read_json(begun)
+        saved = (item.stat().st_mtime for item in begun.parent.iterdir() if item != begun)
+        spent = before["spent"] + max(0.0, max(saved, default=0.0) - before["at"])
+    write_json(begun, {"spent": spent, "at": time.time()})
+    return spent
+
+
+def _written(file: Path, result: dict[str, Any], begun: Path) -> dict[str, Any]:
     write_json(file, result)
+    begun.unlink(missing_ok=True)
     return result
 
 

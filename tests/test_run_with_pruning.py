@@ -9,6 +9,7 @@ import pytest
 
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
+from tadshrink.compress.pruning import Prunable
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
@@ -89,10 +90,20 @@ class _At:
         return {**self.result.to_json(), "average_map": self.average}
 
 
-@pytest.mark.parametrize(("given", "message"), [("3", "is not a share"), ("0%", "is not a share"), ("70%", r"can be pruned from the blocks")])
+@pytest.mark.parametrize(("given", "message"), [("3", "is not a share"), ("0%", "is not a share"), ("70%", r"can be pruned from the blocks"),
+                                                ("0.01%", "the least that can go are")])
 def test_a_share_that_cannot_be_is_refused_before_anything_is_done(tiny: Any, tmp_path: Path, given: str, message: str) -> None:
     with pytest.raises(UserError, match=f"--with-channel-pruning '?{given}'?.*{message}"):
         run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS.model_copy(update={"with_channel_pruning": given}), device="cpu")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(("align", "wide"), [({"rank": 12, "lora_targets": ("qkv",)}, 8), ({"rank": 9, "lora_targets": ("fc2",)}, 8)])
+def test_a_start_that_pruned_layers_may_not_take_is_refused_before_anything_is_done(tiny: Any, tmp_path: Path, align: dict[str, Any],
+                                                                                    wide: int) -> None:
+    settings = SETTINGS.model_copy(update={"align": AlignSettings(lora_init="pissa", **align)})
+    with pytest.raises(UserError, match=f"cannot start pissa where a layer is {wide} wide.*Give --rank {wide} or less"):
+        run(tiny.checkpoint, tiny.choice, tmp_path / "work", settings, device="cpu")
     assert not (tmp_path / "work").exists()
 
 
@@ -114,7 +125,7 @@ def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
 def test_more_than_is_left_takes_what_there_is(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tadshrink import pipeline
 
-    monkeypatch.setattr(pipeline, "most_prunable", lambda *given: {"attention": 0.0, "mlp": 0.05 * given[2].total})
+    monkeypatch.setattr(pipeline, "prunable", lambda *given: Prunable({"attention": 0.0, "mlp": 0.05 * given[2].total}, 0.0))
     notes = Notes()
     result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS.model_copy(update={"align": AlignSettings(epochs=0)}), device="cpu",
                  reporter=notes).to_json()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from tadshrink import work_dir
 from tadshrink.errors import UserError
 from tadshrink.work_dir import WorkDir
 
@@ -55,11 +57,35 @@ def test_a_stage_is_done_once(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
+def test_seconds_are_those_of_all_calls_as_far_as_they_were_of_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, clock = WorkDir(tmp_path), [1000.0]
+    monkeypatch.setattr(work_dir.time, "time", lambda: clock[0])
+    monkeypatch.setattr(work_dir.time, "perf_counter", lambda: clock[0])
+
+    def stage(saves: float, ends: float, breaks: bool = True) -> dict[str, int]:
+        (tmp_path / "step-1" / "aligned.pth.training").write_text("half")
+        os.utime(tmp_path / "step-1" / "aligned.pth.training", (saves, saves))
+        clock[0] = ends
+        if breaks:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        work.stage("step-1/align", lambda: stage(1030, 1050))
+    clock[0] = 2000.0
+    with pytest.raises(KeyboardInterrupt):
+        # Nothing was saved: all of it is done again.
+        work.stage("step-1/align", lambda: stage(1030, 2050))
+    clock[0] = 3000.0
+    assert work.stage("step-1/align", lambda: stage(3004, 3005, breaks=False))["seconds"] == 35
+    assert names(tmp_path) == {"step-1/align.json", "step-1/aligned.pth.training"}
+
+
 def test_a_stage_that_fails_is_not_done(tmp_path: Path) -> None:
     work = WorkDir(tmp_path)
     with pytest.raises(ZeroDivisionError):
         work.stage("a", lambda: {"value": 1 / 0})
-    assert not names(tmp_path)
+    assert names(tmp_path) == {"a.begun"}
     assert work.stage("a", lambda: {"value": 1})["value"] == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -179,3 +179,8 @@ def _version() -> str:
         return version("tadshrink")
     except PackageNotFoundError:
         return "not installed"
+
+
+def trained_here(history: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a history begins with a training of ours, which never sees held-out videos; of others that is not known."""
+    return any(entry["command"] == "train" for entry in history)

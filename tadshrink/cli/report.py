@@ -19,8 +19,8 @@ def command(
                                                "ended; or a checkpoint (.pth).", show_default=False, autocompletion=completion.checkpoints)],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="HTML", help="File to write. Default: report.html in the work dir, "
                                                 "or the checkpoint's name with .html.", show_default=False)] = None,
-    videos: Annotated[int, typer.Option("--videos", min=0, help="Test videos in which baseline and final model detect, for the timelines, "
-                                        "unless the work dir holds what they find.")] = 3,
+    videos: Annotated[int | None, typer.Option("--videos", min=0, help="Test videos in which baseline and final model detect, for the "
+                                               "timelines. Default: those of which the work dir tells, or 3.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="D", help="Where these videos are now. Default: where the run had them.",
                                                 show_default=False, autocompletion=completion.datasets)] = None,
     root: options.Root = None,

@@ -120,14 +120,24 @@ def _by_half(report: MacsReport, where: Mapping[tuple[int, str], Places]) -> dic
     return {key: next(listed[key[1]]) for key in where}
 
 
-def most_prunable(detector: Detector, state: Mapping[str, Tensor], counted: MacsReport) -> dict[str, float]:
-    """MACs of all that may go of each kind of half, see :func:`choose`; ``counted`` is the detector as it is."""
+@dataclass(frozen=True)
+class Prunable:
+    """MACs of all that may go of each kind of half, and the least that go together."""
+
+    most: dict[str, float]
+    least: float
+
+
+def prunable(detector: Detector, state: Mapping[str, Tensor], counted: MacsReport) -> Prunable:
+    """What :func:`choose` can take; ``counted`` is the detector as it is."""
     where = places(detector, state)
-    costs, sums = unit_costs(detector, where, counted), dict.fromkeys(HALVES, 0.0)
+    costs, sums, least = unit_costs(detector, where, counted), dict.fromkeys(HALVES, 0.0), float("inf")
     for key, item in where.items():
         size = _together(key)
-        sums[key[1]] += costs[key] * len(range(0, item.count - size, size)) * size
-    return sums
+        groups = len(range(0, item.count - size, size))
+        sums[key[1]] += costs[key] * groups * size
+        least = min(least, costs[key] * size) if groups else least
+    return Prunable(sums, least)
 
 
 def _together(key: tuple[int, str]) -> int:
@@ -151,12 +161,14 @@ def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, w
     if not groups or wanted > most + groups[-1].macs / 2:
         raise UserError(f"{wanted / total:.1%} of the MACs cannot be pruned: all that may go are {most / total:.1%}", fix="Lower --target")
     for group in groups:
-        if removed + group.macs / 2 > wanted:
+        if removed + group.macs / 2 <= wanted:
+            stays[group.key] -= set(group.numbers)
+            removed += group.macs
+        elif removed:
             break
-        stays[group.key] -= set(group.numbers)
-        removed += group.macs
     if not removed:
-        raise UserError(f"nothing would be pruned: the least that can go are {groups[0].macs / total:.3%} of the MACs", fix="Raise --target")
+        least = min(group.macs for group in groups)
+        raise UserError(f"nothing would be pruned: the least that can go are {least / total:.3%} of the MACs", fix="Raise --target")
     return Plan({key: torch.tensor(sorted(numbers)) for key, numbers in stays.items()}, removed)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tadshrink.compress.lora import add_lora, before, heal_parameters
+from tadshrink.compress.pruning import TOGETHER
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.trace import ENTRY
 from tadshrink.distributed import check_shares, world
@@ -55,10 +57,38 @@ def check_settings(detector: Detector, settings: AlignSettings) -> None:
         raise UserError(f"LoRA of rank {rank} for layers that are {width} wide", fix="Give a smaller --rank")
     if settings.heal == "lora" and settings.lora_init == "orthogonal" and rank % 2:
         raise UserError(f"updates of rank {rank} cannot start orthogonal", fix="Give an even --rank, or another --lora-init")
+    if settings.heal == "lora":
+        _check_start(rank, min(_widths(detector, settings)), settings)
     if settings.heal != "none":
         check_shares(settings.batch_size, world())
     if settings.cls_kd_weight and settings.cls_kd != "binary" and len(detector.config.classes) == 1:
         raise UserError(f"class distillation by {settings.cls_kd} is always 0 for a model of one class", fix="Give --cls-kd binary")
+
+
+def check_pruned(detector: Detector, settings: AlignSettings) -> None:
+    """:func:`check_settings` for what channel pruning may leave of a detector: one head, and a few hidden units of a block.
+
+    Raises:
+        UserError: a start of the updates that so narrow layers do not take.
+    """
+    if settings.heal == "lora":
+        least = {"qkv": detector.config.compute_width // block_sizes(detector, min(detector.blocks.left))[0], "fc1": TOGETHER}
+        narrow = {"proj": least["qkv"], "fc2": least["fc1"], **least}
+        _check_start(_rank(detector, settings), min(narrow[layer] for layer in settings.lora_targets), settings)
+
+
+def _check_start(rank: int, width: int, settings: AlignSettings) -> None:
+    """Starts that are made of a layer's own singular or orthogonal vectors have no more of them than it is wide."""
+    if settings.lora_init in ("pissa", "olora") and rank > width:
+        raise UserError(f"updates of rank {rank} cannot start {settings.lora_init} where a layer is {width} wide, or may be after pruning",
+                        fix=f"Give --rank {width} or less, or another --lora-init")
+
+
+def _widths(detector: Detector, settings: AlignSettings) -> Iterator[int]:
+    """The lesser side of each matrix that gets updates."""
+    ends = tuple(f".{end}" for layer in settings.lora_targets for end in detector.body.layers[layer])
+    yield detector.config.compute_width
+    yield from (min(module.weight.shape[:2]) for name, module in detector.blocks.named_modules() if name.endswith(ends))
 
 
 def described(detector: Detector, settings: AlignSettings) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tadshrink.data.annotations import Problem
-
-#: Bytes that are read of a file at its start, in its middle and at its end.
-PIECE = 4096
+from tadshrink.data.sampled import sampled
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,11 @@ def same_files(files: Iterable[SplitFile]) -> Iterator[Problem]:
 
 def _same(size: int, group: list[SplitFile]) -> Iterator[Problem]:
     """The first of each content, and those of other splits that are like it."""
-    first: dict[bytes, SplitFile] = {}
+    first: dict[str | None, SplitFile] = {}
     for file in group:
-        other = first.setdefault(_content(file.path, size), file)
+        other = first.setdefault(sampled(file.path), file)
         if other.split != file.split and other.record != file.record:
             yield Problem("same file in two splits", file.path, f"{file.record} of {file.split!r}",
                           f"{size:,} bytes as in {other.record} of {other.split!r} ({other.path.name}), and the same at start, middle and end")
 
 
-def _content(path: Path, size: int) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for place in (0, (size - PIECE) // 2, size - PIECE):
-            file.seek(max(0, place))
-            digest.update(file.read(PIECE))
-    return digest.digest()

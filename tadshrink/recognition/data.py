@@ -12,6 +12,7 @@ from typing import Any
 
 from tadshrink.checkpoint.format import digest
 from tadshrink.data.datasets import HELDOUT, data_root
+from tadshrink.data.sampled import sampled
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.recognition.data_config import RecognitionConfig, parse_recognition_config
@@ -68,9 +69,9 @@ class RecognitionDataset:
         return SPLITS.get(name, name) not in (TRAINING, HELDOUT)
 
     def state(self) -> dict[str, Any]:
-        """What changes when the dataset does: its configuration, and a digest of its list and of the sizes of its files."""
-        records = [(record.key, record.label, record.subset, record.start, record.end,
-                    record.path.stat().st_size if os.path.isfile(record.path) else None) for record in self.records]
+        """What changes when the dataset does: its configuration, and a digest of its list and of its files, which are sampled."""
+        files = {path: sampled(path) for path in {record.path for record in self.records}}
+        records = [(record.key, record.label, record.subset, record.start, record.end, files[record.path]) for record in self.records]
         return {"config": self.config.model_dump(mode="json"), "classes": list(self.classes), "records": digest(json.dumps(records))[:16]}
 
     def heldout(self) -> frozenset[str]:

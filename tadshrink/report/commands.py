@@ -112,7 +112,9 @@ def run_line(plan: Mapping[str, Any], baseline: str, work_dir: str) -> str:
     for form, given in parts:
         known = {name: value for name, value in given.items() if name in form.defaults() and name != "target"}
         words += [word for name, value in _given(known, form).items() for word in _words(form.names.get(name, name), value)]
-    return shlex.join([*words, "--work-dir", work_dir])
+    # One option is for both seeds; only a recipe tells them apart.
+    apart = select.get("seed", align.get("seed")) != align.get("seed")
+    return shlex.join([*words, "--work-dir", work_dir]) + (f"  # recorded as well: select.seed {select['seed']}" if apart else "")
 
 
 def before_run(history: Sequence[Mapping[str, Any]], baseline: str | None) -> list[Mapping[str, Any]]:
@@ -130,7 +132,9 @@ def _words(name: str, value: Any) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag[2:]}"]
-    return [flag, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).removesuffix(".0")]
+    if isinstance(value, list | tuple):
+        return [flag, ",".join(map(str, value))]
+    return [flag, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
 
 
 def _plain(value: Any) -> Any:

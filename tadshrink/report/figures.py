@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from tadshrink.checkpoint.format import trained_here
 from tadshrink.compress.select_settings import METRICS
 from tadshrink.report import tables
 from tadshrink.report.drawing import page_style, to_svg
@@ -37,8 +38,9 @@ class Plot:
 
 
 def _tradeoff(findings: Findings) -> str:
+    seen = "that no model was trained on" if trained_here(findings.history) else "that no step was trained on"
     return ("Each point is a model: the baseline, then one for each step, with the number of the block that went. Held-out videos are a part "
-            "of the training split that no model was trained on; they steer the run. The test videos were used once, at the end.")
+            f"of the training split {seen}; they steer the run. The test videos were used once, at the end.")
 
 
 def _importance(findings: Findings) -> str:

@@ -43,7 +43,8 @@ def tiles(findings: Findings) -> list[Tile]:
     more += [f"{number(100 * pruned, 1)} % of the multiply-adds pruned from the rest"] if pruned else []
     count = sum(len(split_unit(unit)[1]) for unit in gone) if halves else len(gone)
     # A history does not say how much it was.
-    more += ["channels pruned from the rest"] if not pruned and any(step.model.name == PRUNING for step in findings.steps) else []
+    kept = [step.model for step in findings.steps if step.model.kept]
+    more += ["channels pruned from the rest"] if not pruned and any(model.name == PRUNING for model in kept) else []
     found = [Tile("removed", f"{count} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")]
     before, after = findings.baseline, last_good(findings)
     if findings.cost is not None:

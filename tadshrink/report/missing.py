@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tadshrink.checkpoint.format import trained_here
 from tadshrink.report.findings import Findings
 
 _Rule = tuple[Callable[[Findings], bool], str]
@@ -40,6 +41,8 @@ _RULES: tuple[_Rule, ...] = (
     (lambda found: found.is_run and not any(step.ranking for step in found.steps), "A ranking of blocks: no selection took place."),
     (lambda found: not any(step.curve for step in found.steps), "Losses: nothing was aligned, or for no epoch."),
     (lambda found: found.is_run and (found.final is None or not found.final.test), "Accuracy on the test videos: the run has not ended."),
+    (lambda found: found.is_run and not trained_here(found.history),
+     "Whether the baseline was trained on the held-out videos: its history does not tell. If so, they show too little of what a drop costs."),
     (_run, "The error of the mAP: one run, one seed. tadshrink eval tells the range that resampling the test videos gives; other seeds "
            "(--seed) tell how far runs differ."),
     (_run, "Decoding of videos, batches and memory: each time is that of one window of random input on the device named above, the model "

@@ -13,6 +13,7 @@ from tadshrink.checkpoint.format import digest
 from tadshrink.data.annotations import VideoRecord
 from tadshrink.data.dataset_config import EXTENSION_KEYS
 from tadshrink.data.datasets import Dataset, how_to_get
+from tadshrink.data.sampled import sampled
 from tadshrink.data.sources import feature_channels, model_kind
 from tadshrink.errors import UserError
 from tadshrink.evaluation.fusion import VideoScores
@@ -162,10 +163,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def data_state(dataset: Dataset) -> dict[str, Any]:
-    """What changes when the dataset does: its configuration, and digests of its annotations and of the sizes of its files."""
-    sizes = [(record.name, [path.stat().st_size if path.is_file() else None for path in dataset.files(record)]) for record in dataset.records]
+    """What changes when the dataset does: its configuration, and digests of its annotations and of its files, which are sampled."""
+    contents = [(record.name, [sampled(path) for path in dataset.files(record)]) for record in dataset.records]
     records = [(record.name, record.subset, record.duration, record.frames, record.fps, record.ambiguous,
                 [(action.start, action.end, action.label) for action in record.actions]) for record in dataset.records]
     # As text, since a digest of so many single values takes seconds.
-    annotations, files = (digest(json.dumps(value))[:16] for value in (records, sizes))
+    annotations, files = (digest(json.dumps(value))[:16] for value in (records, contents))
     return {"config": dataset.config.model_dump(mode="json"), "annotations": annotations, dataset.config.kind: files}

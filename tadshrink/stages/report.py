@@ -51,7 +51,7 @@ class Reported:
         return asdict(self)
 
 
-def write_report(source: Path | ModelFile, output: Path | None = None, videos: int = VIDEOS, dataset: DatasetChoice | None = None,
+def write_report(source: Path | ModelFile, output: Path | None = None, videos: int | None = None, dataset: DatasetChoice | None = None,
                  device: str | None = None, reporter: Reporter = SILENT) -> Reported:
     """Tell of a work dir of ``run``, or of a checkpoint, in one HTML file.
 
@@ -60,8 +60,8 @@ def write_report(source: Path | ModelFile, output: Path | None = None, videos: i
 
     Args:
         output: default: ``report.html`` in the work dir, or the checkpoint's name with ``.html``.
-        videos: in how many test videos to detect; 0 for none.
-        dataset: where they are now; default: where the run had them.
+        videos: in how many test videos to detect, 0 for none; default: in those of which the work dir tells, or in :data:`VIDEOS`.
+        dataset: where they are now, to detect again; default: where the run had them.
 
     Raises:
         UserError: neither a work dir nor a sound checkpoint, or the output cannot be written.
@@ -74,17 +74,19 @@ def write_report(source: Path | ModelFile, output: Path | None = None, videos: i
     return Reported(str(output), size, time.perf_counter() - started, missing(findings))
 
 
-def _gather(source: Path | ModelFile, videos: int, dataset: DatasetChoice | None, device: str | None, reporter: Reporter) -> Findings:
+def _gather(source: Path | ModelFile, videos: int | None, dataset: DatasetChoice | None, device: str | None, reporter: Reporter) -> Findings:
     path = path_of(source)
     if not path.is_dir():
         return gather_checkpoint(source, reporter)
     findings = gather_run(path)
-    if findings.timelines or findings.final is None:
+    if findings.final is None:
         return findings
-    if not videos:
-        return replace(findings, notes=(f"{_NO_TIMELINES}: none were asked for (--videos 0).",))
+    if videos == 0:
+        return replace(findings, timelines=(), notes=(f"{_NO_TIMELINES}: none were asked for (--videos 0).",))
+    if findings.timelines and dataset is None and videos in (None, len(findings.timelines)):
+        return findings
     try:
-        made = _timelines(path, findings, dataset or _choice(findings), videos, device, reporter)
+        made = _timelines(path, findings, dataset or _choice(findings), videos or VIDEOS, device, reporter)
     except UserError as error:
         reporter.note(f"no timelines: {error}")
         return replace(findings, notes=(f"{_NO_TIMELINES}: {error}.",))

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tadshrink.data import overlaps
-from tadshrink.data.overlaps import PIECE, SplitFile, same_files
+from tadshrink.data.overlaps import SplitFile, same_files
+from tadshrink.data.sampled import PIECE
 
 
 def split_file(folder: Path, split: str, name: str, content: bytes) -> SplitFile:
@@ -30,7 +31,7 @@ def test_start_middle_and_end_are_compared(tmp_path: Path) -> None:
 
 
 def test_what_differs_in_size_or_lies_in_one_split_is_not_read(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(overlaps, "_content", None)
+    monkeypatch.setattr(overlaps, "sampled", None)
     files = [("training", "a", b"1"), ("training", "b", b"1"), ("testing", "c", b"12"), ("training", "d", b""), ("testing", "e", b"")]
     assert not list(same_files([split_file(tmp_path, *item) for item in files]))
 

@@ -65,6 +65,12 @@ def test_a_run_is_one_line() -> None:
     assert {word for word in shlex.split(run_line(plan, "b", "w")) if word.startswith("--")} <= options_of("run")
 
 
+def test_a_seed_that_only_a_recipe_can_give_and_a_folder_that_ends_like_a_number() -> None:
+    settings = RunSettings(target="3", select=SelectSettings(seed=7), align=AlignSettings(lr=2.0))
+    line = run_line({**DATA, "root": "/data/v1.0", "settings": settings.model_dump(mode="json")}, "b", "w")
+    assert line == "tadshrink run b --dataset d.yaml --root /data/v1.0 --target 3 --lr 2 --work-dir w  # recorded as well: select.seed 7"
+
+
 def entry(command: str, parent: str | None, **arguments: Any) -> dict[str, Any]:
     return {"command": command, "arguments": arguments, "parent": parent, "metrics": {}, "version": "0"}
 

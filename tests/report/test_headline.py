@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tadshrink.report.findings import Findings
+from tadshrink.report.findings import PRUNING, Findings
 from tadshrink.report.headline import headline, last_good, removed, tiles
 from tests.report.examples import told
 
@@ -23,6 +23,14 @@ def test_a_step_that_was_taken_back_removed_nothing(findings: Findings) -> None:
     assert removed(findings) == (2, 0)
     nothing = told(steps=findings.steps[2:], final=findings.baseline)
     assert {tile.name: tile.value for tile in tiles(nothing)} == {"removed": "0 of 4", "test mAP": "60.00", "held-out mAP": "50.00"}
+
+
+def test_pruning_that_was_taken_back_is_not_told(findings: Findings) -> None:
+    step = replace(findings.steps[0], model=replace(findings.steps[0].model, name=PRUNING, dropped=(), kept=False))
+    taken_back = replace(findings, steps=(*findings.steps[:1], step))
+    assert "pruned" not in tiles(taken_back)[0].more
+    kept = replace(step, model=replace(step.model, kept=True))
+    assert "channels pruned from the rest" in tiles(replace(taken_back, steps=(*findings.steps[:1], kept)))[0].more
 
 
 def test_halves_are_counted_as_halves(alone: Findings) -> None:

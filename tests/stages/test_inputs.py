@@ -113,6 +113,9 @@ def test_the_state_of_features_changes_with_their_files(features: Callable[..., 
     np.save(data.folders[0] / "v1.npy", np.zeros((10, 3)))
     other = data_state(data)
     assert {key for key in first if first[key] != other[key]} == {"features"}
+    # As many numbers, so that the file is as large.
+    np.save(data.folders[0] / "v1.npy", np.ones((10, 3)))
+    assert data_state(data)["features"] != other["features"]
 
 
 def test_absent_videos_are_left_out_on_demand_and_told(features: Callable[..., Dataset], interrupt) -> None:

@@ -90,9 +90,16 @@ def test_a_work_dir_that_cannot_be_written_to_is_told_of(work: Path, undrawn: li
     assert len(undrawn[0].timelines) == 1
 
 
-def test_no_videos_if_none_are_asked_for(work: Path, undrawn: list[Findings], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_videos_as_are_asked_for_whatever_is_kept(tiny, work: Path, undrawn: list[Findings], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(work, videos=1, device="cpu")
+    write_report(work, videos=2, device="cpu")
     monkeypatch.setattr(module, "open_detector", None)
     assert "--videos 0" in write_report(work, videos=0).missing[0]
+    write_report(work)
+    assert [len(found.timelines) for found in undrawn] == [1, 2, 0, 2]
+    with pytest.raises(TypeError):
+        # What another dataset shows is not known yet.
+        write_report(work, dataset=tiny.choice)
 
 
 def test_a_run_that_has_not_ended(work: Path) -> None:
