@@ -7,7 +7,7 @@ Baselines and runs are those of tests.benchmarks.compression, with its --work-di
 by step as dropping does: each step takes as many multiply-adds as a block has, and is healed by the same alignment with the same teacher,
 so that at equal multiply-adds both were trained for as long. "Both" drops and prunes in turn; as a pruned block is less of a saving, it may
 take a step more. One-shot has the same epochs at once. Blocks are chosen by held-out mAP (or cosine), channels by the size of their weights,
-which looks at no data.
+which looks at no data, or by Taylor's formula on the held-out videos; both healed by LoRA with the same rate, which was not tuned for either.
 
 Test videos are looked at once for each model, and decide nothing: which model counts as "without a loss" is decided on held-out ones. Time
 is that of one window, all models of seed 0 and their baseline in turn, in one process. What is done is kept in --work-dir: the same command
@@ -20,9 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -37,9 +36,8 @@ from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.files import atomic_path, write_json, write_text
-from tadshrink.profiling.latency import Ratio, measure_in_turn
+from tadshrink.profiling.latency import Ratio
 from tadshrink.profiling.macs import detector_macs
-from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT
 from tadshrink.stages.align import align
 from tadshrink.stages.common import open_detector
@@ -47,11 +45,9 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
-from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job
-from tests.benchmarks.work import check_same
+from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder
+from tests.benchmarks.speeds import times_of
 
-#: Turns in which all models are timed, each in an order of its own: what ran just before must not matter.
-TURNS = 60
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
 #: Of the paper (VideoMAE-S, THUMOS14, mAP@0.5): method, share of multiply-adds, speed-up, mAP. Its baseline: 70.43.
@@ -59,6 +55,9 @@ THEIRS = (("block drop", "92 %", "1.07x", "71.06"), ("block drop", "84 %", "1.17
           ("block drop", "68 %", "1.43x", "69.65"), ("channel pruning", "76 %", "1.09x", ""), ("channel pruning", "90 %", "", "70.2"),
           ("both", "70 %", "", "70.2"), ("one-shot drop", "76 %", "", "68.91"))
 Point = dict[str, Any]
+PRUNED = "channel pruning"
+#: By the name of a step.
+IMPORTANCES = {"prune": "magnitude", "taylor": "taylor"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,8 @@ class Comparison(Job):
             select(now, self.choice, ranked, SelectOptions(**self.select_settings({})), reporter=reporter)
             drop(ranked, cut)
         else:
-            prune(now, cut, PruneSettings(target=f"{100 * share:.6f}%"), reporter=reporter)
+            settings = PruneSettings(target=f"{100 * share:.6f}%", importance=IMPORTANCES[way])
+            prune(now, cut, settings, self.choice if way == "taylor" else None, reporter=reporter)
         align(cut, self.baseline, self.choice, aligned, AlignSettings(**self.align_settings), reporter=reporter)
         merge(aligned, folder / "merged.pth", self.choice, reporter=reporter)
 
@@ -114,34 +114,24 @@ class Comparison(Job):
 #: By name, from a seed to checkpoints.
 METHODS: dict[str, Callable[[Comparison], list[Path]]] = {
     "block drop": lambda job: job.run_of("progressive"),
-    "channel pruning": lambda job: job.in_turn("prune"),
+    PRUNED: lambda job: job.in_turn("prune"),
+    "channel pruning by Taylor": lambda job: job.in_turn("taylor"),
     "both": lambda job: job.in_turn("drop", "prune"),
     "one-shot drop": lambda job: job.at_once(),
     "blocks ranked by cosine": lambda job: job.run_of("ranked by cosine"),
 }
 #: Alike in every picture, in the order of :data:`METHODS`.
-STYLES = ("o-", "s-", "D-", "^:", "v--")
+STYLES = ("o-", "s-", "s:", "D-", "^:", "v--")
 
 
 def speeds(job: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
     """How many times as fast as the baseline each model of a seed is, and block drop beside channel pruning at 25 % fewer MACs."""
-    paths = [job.baseline, *(Path(point["path"]) for own in points.values() for point in own)]
-    opened = [open_detector(path, None, SILENT) for path in paths]
-    inputs, masks = (tensor.to(opened[0].compute.device) for tensor in example_window(opened[0].detector.config))
-    runs = [lambda model=one.detector: model(inputs, masks) for one in opened]
-    times, order = [list[float]() for _ in runs], list(range(len(runs)))
-    with torch.inference_mode(), opened[0].compute.autocast():
-        for turn in range(TURNS):
-            random.Random(turn).shuffle(order)
-            for number, taken in zip(order, measure_in_turn([runs[one] for one in order], 0 if turn else 3, 1, opened[0].compute.device),
-                                     strict=True):
-                times[number] += taken
-    ratios = iter(Ratio.of(times[0], own).to_json() for own in times[1:])
-    whole, of = job.macs(job.baseline), dict(zip(paths, times, strict=True))
-    dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in ("block drop", "channel pruning"))
-    beside = Ratio.of(of[Path(pruned["path"])], of[Path(dropped["path"])]).to_json()
-    return {"speedups": {name: [next(ratios) for _ in own] for name, own in points.items()}, "drop_over_pruning_at_75": beside,
-            "device": str(opened[0].compute.device), "threads": torch.get_num_threads()}
+    times = times_of([job.baseline, *(Path(point["path"]) for own in points.values() for point in own)])
+    found = {name: [Ratio.of(times[job.baseline], times[Path(point["path"])]).to_json() for point in own] for name, own in points.items()}
+    whole = job.macs(job.baseline)
+    dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in ("block drop", PRUNED))
+    beside = Ratio.of(times[Path(pruned["path"])], times[Path(dropped["path"])]).to_json()
+    return {"speedups": found, "drop_over_pruning_at_75": beside, "threads": torch.get_num_threads()}
 
 
 @dataclass(frozen=True)
@@ -191,11 +181,11 @@ def _row(name: str, dot: Dot) -> str:
 
 def _findings(found_dots: dict[str, list[Dot]], before: Dot, told: dict[str, Any]) -> Iterator[str]:
     beside = told["drop_over_pruning_at_75"]
-    at = [min((dot.macs for dot in found_dots[name]), key=lambda macs: abs(macs - 0.75)) for name in ("block drop", "channel pruning")]
+    at = [min((dot.macs for dot in found_dots[name]), key=lambda macs: abs(macs - 0.75)) for name in ("block drop", PRUNED)]
     yield "- The speed-up is that of seed 0's models, all timed in turn; mAP is of all seeds."
     yield (f"- With {at[0]:.1%} of the multiply-adds by dropped blocks and {at[1]:.1%} by pruning, the first model is {beside['median']:.2f}x "
            f"as fast as the second ({beside['low']:.2f} to {beside['high']:.2f}).")
-    for dot in sorted(found_dots["channel pruning"], key=lambda dot: dot.speedup)[-1:]:
+    for dot in sorted(found_dots[PRUNED], key=lambda dot: dot.speedup)[-1:]:
         if as_fast := [other for other in found_dots["block drop"] if other.speedup >= dot.speedup]:
             one = as_fast[0]
             yield (f"- As fast as channel pruning gets ({dot.speedup:.2f}x, mAP {dot.average:.2f}): block drop with {one.macs:.0%} of the "
@@ -243,7 +233,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
     benchmark = BENCHMARKS[given.dataset]
-    check_same(folder, replace(benchmark, variants=()))
+    check_folder(folder, given.dataset)
     jobs = [Comparison(benchmark, benchmark.choice(given.data), seed, folder) for seed in range(given.seeds)]
     rows = [baseline(job) for job in jobs]
     before = Dot(1.0, 1.0, *(tuple(row[split]["average_map"] for row in rows) for split in ("testing", "heldout")))

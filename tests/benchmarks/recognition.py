@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -188,7 +188,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.work_dir or Path("tadshrink-runs/recognition") / given.dataset
     folder.mkdir(parents=True, exist_ok=True)
-    check_same(folder, BENCHMARKS[given.dataset])
+    check_same(folder, asdict(BENCHMARKS[given.dataset]))
     choice = dataset(given.dataset, given.data, folder)
     jobs = [Job(BENCHMARKS[given.dataset], choice, seed, folder) for seed in range(given.seeds)]
     found, costs = [job.top1() for job in jobs], jobs[0].costs()

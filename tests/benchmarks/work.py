@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tadshrink.files import read_json, write_json
 
 
-def check_same(folder: Path, benchmark: Any) -> None:
+def check_same(folder: Path, settings: Any) -> None:
     """Make sure that what is in the folder was made with these settings; they are kept there by the first call.
 
     Raises:
-        SystemExit: it was made with others.
+        SystemExit: it was made with others, or nobody knows with which.
     """
-    told = _plain(asdict(benchmark))
+    told = _plain(settings)
     kept = folder / "settings.json"
+    if not kept.exists() and folder.exists() and any(folder.iterdir()):
+        raise SystemExit(f"{folder} is not empty, and does not say how its content was made: give another --work-dir, or delete it")
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(kept, told)
