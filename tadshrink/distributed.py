@@ -86,11 +86,6 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def barrier() -> None:
-    """Wait until every process is here."""
-    gather(None)
-
-
 def only_first(work: Callable[[], T]) -> T:
     """What ``work`` gives to the first process, in every process; the others wait for it.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tadshrink.checkpoint.format import trained_here
 from tadshrink.checkpoint.opening import ModelFile, check_merged
-from tadshrink.compress.pruning import prunable
+from tadshrink.compress.pruning import check_prunable, prunable
 from tadshrink.compress.student import check_pruned, check_settings
 from tadshrink.compress.target import DropBudget, parse_share, parse_target, plan_drops
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
@@ -107,6 +107,7 @@ def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, 
         return
     share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
     detector = baseline.detector
+    check_prunable(detector, baseline.path)
     there = len(units(detector.blocks.left, settings.unit))
     left = 1 - (budget.count / there if budget.latency_ms is None else 0)
     there_is = prunable(detector, baseline.checkpoint.state, macs)

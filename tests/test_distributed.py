@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadshrink.distributed import World, barrier, gather, local_device, only_first, start, stop, world
+from tadshrink.distributed import World, gather, local_device, only_first, start, stop, world
 from tests.torchrun import by_two
 
 
@@ -16,7 +16,6 @@ def test_one_process_alone_needs_no_connection(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     assert world() == start(torch.device("cpu")) == World(0, 1)
     assert (gather("a"), only_first(lambda: 3)) == (["a"], 3)
-    barrier()
     stop()
     assert not torch.distributed.is_initialized()
     assert local_device("cuda") == "cuda"
@@ -45,7 +44,7 @@ def test_importing_it_does_not_import_torch() -> None:
 
 PROGRAM = """
 import sys, torch
-from tadshrink.distributed import barrier, gather, only_first, start, stop, world
+from tadshrink.distributed import gather, only_first, start, stop, world
 from tadshrink.errors import UserError
 start(torch.device("cpu")); start(torch.device("cpu"))
 assert gather({"rank": world().rank}) == [{"rank": 0}, {"rank": 1}]
@@ -54,7 +53,7 @@ try:
     only_first(lambda: (_ for _ in ()).throw(UserError("wrong", where="here", fix="Do that")))
 except UserError as error:
     open(sys.argv[1] + str(world().rank), "w").write(str(error))
-barrier(); stop(); stop()
+gather(None); stop(); stop()
 """
 
 

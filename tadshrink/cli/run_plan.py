@@ -50,8 +50,10 @@ def _say_times(plan: RunPlan) -> None:
     if plan.continues:
         say("an interrupted run is there: it would go on with " + plan.next.name if plan.next else "the run is finished: nothing is left to do")
     if plan.next and plan.quick and plan.seconds:
-        say(f"in all {_written(plan.seconds)}. Rough: from {plan.quick.words()}; as if the machine stays as busy as it is now. A run whose "
-            "accuracy does not come back ends earlier")
+        unknown = [stage.name for stage in plan.stages if not stage.done and stage.seconds is None]
+        without = f", without {', '.join(unknown)}" if unknown else ""
+        say(f"in all {_written(plan.seconds)}{without}. Rough: from {plan.quick.words()}; as if the machine stays as busy as it is now. A run "
+            "whose accuracy does not come back ends earlier")
 
 
 def _settings(plan: RunPlan) -> Iterator[str]:

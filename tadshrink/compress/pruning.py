@@ -51,6 +51,15 @@ class Places:
         return parts[:, chosen].flatten(0, 2).movedim(0, cut.axis).contiguous()
 
 
+def check_prunable(detector: Detector, where: object) -> None:
+    """Raise a :class:`UserError` where there is nothing that can be pruned; ``where`` names the file."""
+    if not detector.blocks.left:
+        raise UserError("this network has no blocks that can be pruned", where=where, fix="Give a detector with a ViT, or with a stem")
+    if detector.body.part == "head" and detector.config.head.relative_position:
+        raise UserError("a stem with relative positions cannot be pruned: nothing says which of its heads' numbers would stay",
+                        where=where, fix="Give a model without them, or drop blocks instead")
+
+
 def places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, str], Places]:
     """By (original index, half), of all that is left of a detector with these weights."""
     found, body = {}, detector.body

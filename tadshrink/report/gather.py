@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from tadshrink.checkpoint.foreign.summary import summary as detector_summary
 from tadshrink.checkpoint.format import Checkpoint
@@ -25,12 +26,14 @@ from tadshrink.recognition.opening import summary as recogniser_summary
 from tadshrink.report.findings import PRUNING, Cost, Findings, Model, Segment, Step, Timeline
 from tadshrink.reporting import SILENT, Reporter
 from tadshrink.run_settings import RunSettings
+from tadshrink.settings import problems_in
 from tadshrink.stages.sides import side_of
 from tadshrink.stopping import is_back
 from tadshrink.work_dir import RESULT
 
 #: Of the work dir, written by ``run`` at its start and at its end.
 PLAN = "run.json"
+BASELINE = "baseline/model.pth"
 #: Detections in a few test videos, written by ``report`` once.
 TIMELINES = "final/timelines.json"
 #: What a plan has.
@@ -49,7 +52,8 @@ def gather_run(folder: Path) -> Findings:
     try:
         return _of_run(folder)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"its files are not as tadshrink run writes them ({type(error).__name__}: {error})", where=folder,
+        told = "; ".join(problems_in(error)) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"its files are not as tadshrink run writes them ({told})", where=folder,
                         fix="Repair them, or give the checkpoint alone") from error
 
 
@@ -57,6 +61,8 @@ def _of_run(folder: Path) -> Findings:
     plan, result = read_json(folder / PLAN), _read(folder / RESULT) or {}
     if missing := [key for key in _PLANNED if key not in plan]:
         raise KeyError(", ".join(missing))
+    if not (folder / BASELINE).exists():
+        raise UserError("this run has only begun: there is nothing to tell yet", where=folder, fix="Try again when its baseline is measured")
     measured = _read(folder / "baseline/heldout.json")
     told = result.get("steps")
     if told is None:
@@ -100,7 +106,7 @@ def _latest(folder: Path, steps: Sequence[Step]) -> Path:
     """The checkpoint whose history tells most of what was kept."""
     kept = [number for number, step in enumerate(steps, 1) if step.model.kept]
     names = ["final/model.pth", *(f"step-{number}/{name}.pth" for number in kept[-1:] for name in ("merged", "aligned", "dropped", "pruned"))]
-    return next((folder / name for name in names if (folder / name).is_file()), folder / "baseline/model.pth")
+    return next((folder / name for name in names if (folder / name).is_file()), folder / BASELINE)
 
 
 def _unfinished(folder: Path, before: dict[str, Any], settings: RunSettings) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tadshrink.compress.pruning import (
     at_random,
     by_magnitude,
     by_taylor,
+    check_prunable,
     choose,
     cut,
     kept_sizes,
@@ -103,6 +104,7 @@ def prune_opened(opened: Opened, data: Dataset | None, output: Path, settings: P
     check_merged(opened.checkpoint, opened.path)
     share = parse_share(settings.target)
     detector, state = opened.detector, opened.checkpoint.state
+    check_prunable(detector, opened.path)
     where = places(detector, state)
     report = detector_macs(detector)
     scores = _scores(opened, data, where, settings, reporter)

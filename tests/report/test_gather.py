@@ -77,6 +77,18 @@ def test_other_weights_in_the_final_file_are_found(tiny, copied: Path) -> None:
     assert not gather_run(copied).sound
 
 
+def test_a_run_that_has_only_begun_and_one_with_strange_settings_are_one_line(copied: Path) -> None:
+    plan = json.loads((copied / "run.json").read_text())
+    (copied / "result.json").unlink()
+    (copied / "run.json").write_text(json.dumps(plan | {"settings": plan["settings"] | {"with_channel_pruning": 7}}))
+    with pytest.raises(UserError, match=r"\(with_channel_pruning: Input should be a valid string\)"):
+        gather_run(copied)
+    (copied / "run.json").write_text(json.dumps(plan))
+    shutil.rmtree(copied / "baseline")
+    with pytest.raises(UserError, match="this run has only begun: there is nothing to tell yet"):
+        gather_run(copied)
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run in this folder"):
         gather_run(tmp_path)

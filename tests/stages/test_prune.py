@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
+from tadshrink.models.detector import Detector
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
 from tadshrink.stages.evaluate import evaluate
@@ -18,6 +20,7 @@ from tadshrink.stages.export import export
 from tadshrink.stages.merge import merge
 from tadshrink.stages.profile import profile
 from tadshrink.stages.prune import prune
+from tests.profiling.models import FEATURES
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 
@@ -92,6 +95,12 @@ def test_what_cannot_be(tiny: Any, tmp_path: Path) -> None:
                               (PruneSettings(target="95%"), "cannot be pruned")):
         with pytest.raises(UserError, match=message):
             prune(tiny.checkpoint, output, settings, device="cpu")
+    head = FEATURES.head.model_copy(update={"relative_position": True, "attention_window": 3})
+    for config, message in ((FEATURES.model_copy(update={"head": head}), "a stem with relative positions cannot be pruned"),
+                            (FEATURES.model_copy(update={"head": FEATURES.head.model_copy(update={"stem_layers": 0})}), "no blocks")):
+        save_checkpoint(tmp_path / "in.pth", Checkpoint(config.model_dump(mode="json"), Detector(config).state_dict(), list(config.classes)))
+        with pytest.raises(UserError, match=f"in.pth: .*{message}"):
+            prune(tmp_path / "in.pth", output, device="cpu")
     assert not output.exists()
 
 
