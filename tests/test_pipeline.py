@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tadshrink import pipeline, run_inputs
+from tadshrink import pipeline, run_inputs, run_steps
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.select_settings import SelectOptions, SelectSettings
 from tadshrink.compress.settings import AlignSettings
@@ -124,7 +124,8 @@ def test_broken_off_in_and_after_every_stage_it_ends_in_the_same_files(tiny, str
                                                                       monkeypatch: pytest.MonkeyPatch, interrupt) -> None:
     log: list[str] = []
     for name in ("evaluate_detector", "select_opened", "drop", "align_opened", "merge", "write_json"):
-        monkeypatch.setattr(pipeline, name, _failing(getattr(pipeline, name), log))
+        module = pipeline if name == "write_json" else run_steps
+        monkeypatch.setattr(module, name, _failing(getattr(module, name), log))
     # And in the first epoch of an alignment, and in its second (of 5 steps each).
     pending = [interrupt("drop 2: align", 2), interrupt("drop 2: align", 7)]
     for _ in range(15):
@@ -143,7 +144,7 @@ def test_broken_off_in_and_after_every_stage_it_ends_in_the_same_files(tiny, str
 
 def test_a_finished_run_is_told_again_without_work(tiny, straight: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("evaluate_detector", "select_opened", "drop", "align_opened", "merge"):
-        monkeypatch.setattr(pipeline, name, None)
+        monkeypatch.setattr(run_steps, name, None)
     assert run(tiny.checkpoint, tiny.choice, Path(straight["work_dir"]), SETTINGS, device="cpu").to_json() == straight
 
 
@@ -207,7 +208,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             splits.append(split)
             return scored(averages[len(splits) - 1] if split == "heldout" else 1.0)
 
-        monkeypatch.setattr(pipeline, "evaluate_detector", evaluate)
+        monkeypatch.setattr(run_steps, "evaluate_detector", evaluate)
         return splits
 
     return give
@@ -278,7 +279,7 @@ def latencies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             pair = [Latency(median, median, median, 1, "cpu") for median in (medians[0], next(order))]
             return LatencyPair(*pair, Ratio.of(*([one.median] for one in pair)))
 
-        monkeypatch.setattr(pipeline, "measure_pair", measure)
+        monkeypatch.setattr(run_steps, "measure_pair", measure)
 
     return give
 
@@ -355,7 +356,7 @@ def test_the_previous_model_teaches_if_that_is_asked_for(tiny, tmp_path: Path, m
         taught.append(str(teacher.path))
         return align_opened(student, teacher, *rest)
 
-    monkeypatch.setattr(pipeline, "align_opened", spy)
+    monkeypatch.setattr(run_steps, "align_opened", spy)
     settings = SETTINGS.model_copy(update={"align": AlignSettings(epochs=0, teacher="previous")})
     run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu")
     assert [Path(path).name for path in taught] == ["model.pth", "merged.pth"]
@@ -377,7 +378,7 @@ def test_a_race_in_a_run(tiny, tmp_path: Path) -> None:
 
 def test_multiply_adds_of_the_baseline_are_counted_once(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    for module in (pipeline, run_inputs):
+    for module in (run_steps, run_inputs):
         real = module.detector_macs
         monkeypatch.setattr(module, "detector_macs", lambda detector, real=real: counted.append(len(detector.blocks.indices)) or real(detector))
     run(tiny.checkpoint, tiny.choice, tmp_path, NO_HEAL, device="cpu")

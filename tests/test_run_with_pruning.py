@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tadshrink import run_steps
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.pruning import Prunable
@@ -62,16 +63,14 @@ def test_by_hand_it_gives_the_same_weights(done: dict[str, Any], tiny: Any, tmp_
 
 def test_accuracy_that_does_not_come_back_leaves_the_drops(done: dict[str, Any], tiny: Any, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    from tadshrink import pipeline
-
-    honest = pipeline.evaluate_detector
+    honest = run_steps.evaluate_detector
 
     def judged(opened: Any, *rest: Any, **more: Any) -> Any:
         result = honest(opened, *rest, **more)
         narrower = opened.checkpoint.architecture["backbone"]["kept"]
         return _At(result, 0.0 if narrower else 50.0)
 
-    monkeypatch.setattr(pipeline, "evaluate_detector", judged)
+    monkeypatch.setattr(run_steps, "evaluate_detector", judged)
     settings = SETTINGS.model_copy(update={"tolerance": 5, "align": AlignSettings(epochs=0)})
     result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", settings, device="cpu").to_json()
     assert [step["kept"] for step in result["steps"]] == [True, False]
@@ -123,9 +122,7 @@ def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
 
 
 def test_more_than_is_left_takes_what_there_is(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tadshrink import pipeline
-
-    monkeypatch.setattr(pipeline, "prunable", lambda *given: Prunable({"attention": 0.0, "mlp": 0.05 * given[2].total}, 0.0))
+    monkeypatch.setattr(run_steps, "prunable", lambda *given: Prunable({"attention": 0.0, "mlp": 0.05 * given[2].total}, 0.0))
     notes = Notes()
     result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS.model_copy(update={"align": AlignSettings(epochs=0)}), device="cpu",
                  reporter=notes).to_json()
