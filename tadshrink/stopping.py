@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tadshrink.checkpoint.wording import counted
 from tadshrink.compress.target import DropBudget
 from tadshrink.models.units import NOUN, NOUNS, Unit, split_unit
 from tadshrink.run_settings import RunSettings
@@ -32,7 +33,7 @@ class StopRule:
         limit = self.budget.latency_ms
         if limit is None or model["latency_ms"] > limit:
             return None
-        return f"the target is met: a window takes {model['latency_ms']:.1f} ms with {model['blocks']} blocks"
+        return f"the target is met: a window takes {model['latency_ms']:.1f} ms with {counted(model['blocks'], 'block')}"
 
     def fallen(self, dropped: list[Unit], step: dict[str, Any], before: dict[str, Any]) -> str | None:
         """Why a step is not kept: accuracy on held-out videos has not come back. Without alignment, nothing is asked of it.

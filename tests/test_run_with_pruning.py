@@ -15,6 +15,7 @@ from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
 from tadshrink.pipeline import run
+from tadshrink.profiling.latency import Latency, LatencyPair, Ratio
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.report.gather import gather_checkpoint, gather_run
 from tadshrink.report.page import render
@@ -119,6 +120,20 @@ def test_the_report_tells_of_it(done: dict[str, Any]) -> None:
     assert "--with-channel-pruning 10%" in written
     assert f"{100 * done['steps'][1]['pruned']:.1f} % of the multiply-adds pruned from the rest" in written
     assert [step.model.name for step in gather_checkpoint(Path(done["output"])).steps] == ["drop 1", "pruning"]
+
+
+def test_pruning_may_reach_the_latency_that_drops_do_not(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = iter([10, 9, 8, 7, 5])
+
+    def measure(*arguments: object) -> LatencyPair:
+        pair = [Latency(median, median, median, 1, "cpu") for median in (10, next(order))]
+        return LatencyPair(*pair, Ratio.of(*([one.median] for one in pair)))
+
+    monkeypatch.setattr(run_steps, "measure_pair", measure)
+    settings = SETTINGS.model_copy(update={"target": "6ms", "with_channel_pruning": "4%", "align": AlignSettings(heal="none")})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", settings, device="cpu").to_json()
+    assert result["final"]["latency_ms"] == 5
+    assert result["stopped_because"].startswith("the target is met: a window takes 5.0 ms with 1 block; kept is the model without blocks")
 
 
 def test_more_than_is_left_takes_what_there_is(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
