@@ -83,7 +83,7 @@ def train(
     clips: Annotated[int, typer.Option(min=1, help="Clips that are spread over a video.", rich_help_panel=_MODULE)] = 10,
     pool: Annotated[str, typer.Option(metavar="topk|avg|max|none", help="How queries are pooled over time.",
                                       rich_help_panel=_MODULE)] = "topk",
-    topk: Annotated[int | None, typer.Option("--topk", min=1, help="Strongest values that topk averages, or all where there are fewer. Default: half.",
+    topk: Annotated[int | None, typer.Option("--topk", min=1, help="Strongest values that topk averages; of fewer, all. Default: half of them.",
                                              show_default=False, rich_help_panel=_MODULE)] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Channels of queries and keys. Default: a quarter of the features'.",
                                               show_default=False, rich_help_panel=_MODULE)] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
@@ -24,12 +24,13 @@ from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource, Views, parse_views
 from tadshrink.reporting import Reporter
-from tadshrink.stages.common import DatasetChoice, placed
+from tadshrink.stages.common import DatasetChoice, Opened, placed
 from tadshrink.stages.inputs import PLACEHOLDER
 from tadshrink.stages.opening import check_as_is
 
 #: Class names that a message shows.
 SHOWN = 5
+AnyOpened = TypeVar("AnyOpened", bound=Opened)
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,13 @@ class RecognitionChoice(DatasetChoice):
 
 
 @dataclass(frozen=True)
-class OpenedRecogniser:
+class OpenedRecogniser(Opened):
     """A checkpoint that was read, and its recogniser in eval mode on the chosen device."""
 
-    path: Path
-    checkpoint: Checkpoint
-    recogniser: ActionRecogniser
-    compute: Compute
-    checksum: str
+    @property
+    def recogniser(self) -> ActionRecogniser:
+        """The model, by what it is."""
+        return cast(ActionRecogniser, self.detector)
 
     def source(self, reporter: Reporter, augment: str = "none") -> ClipSource:
         """Where its clips come from, time and again."""
@@ -68,8 +68,7 @@ def open_recogniser(file: Path | ModelFile, device: str | None, reporter: Report
     """
     path = path_of(file)
     checkpoint = read_recogniser(file, reporter)
-    opened = placed(path, checkpoint, built(checkpoint, path), device, reporter)
-    return OpenedRecogniser(path, checkpoint, opened.detector, opened.compute, opened.checksum)
+    return OpenedRecogniser(**vars(placed(path, checkpoint, built(checkpoint, path), device, reporter)))
 
 
 def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -> OpenedRecogniser:
@@ -87,16 +86,16 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter) -
     model = OnnxRecogniser.open(path, device and device.partition(":")[0], reporter)
     checkpoint = Checkpoint(model.config.model_dump(mode="json"), {}, list(model.config.classes), list(model.metadata.dropped))
     compute = Compute(torch.device("cpu"), torch.float32, f"ONNX Runtime ({model.provider})")
-    return OpenedRecogniser(path, checkpoint, cast(ActionRecogniser, model), compute, model.metadata.checksum)
+    return OpenedRecogniser(path, checkpoint, model, compute, model.metadata.checksum)
 
 
-def fitted(opened: OpenedRecogniser, dataset: RecognitionDataset, reporter: Reporter) -> OpenedRecogniser:
+def fitted(opened: AnyOpened, dataset: RecognitionDataset, reporter: Reporter) -> AnyOpened:
     """The recogniser with the dataset's class names, if its own are placeholders.
 
     Raises:
         UserError: the dataset has a class that the recogniser does not know.
     """
-    config = opened.recogniser.config
+    config = opened.detector.config
     if unknown := [name for name in dataset.classes if name not in config.classes]:
         if len(dataset.classes) != len(config.classes) or not all(map(PLACEHOLDER.fullmatch, config.classes)):
             raise UserError(f"{len(unknown)} of the {len(dataset.classes)} classes are none of the model's {len(config.classes)} "
@@ -104,7 +103,7 @@ def fitted(opened: OpenedRecogniser, dataset: RecognitionDataset, reporter: Repo
                             fix="Use a dataset with the labels that the model was trained on, or name its classes: --set classes=FILE")
         reporter.note(f"the model has no class names: those of dataset {dataset.config.name!r} are taken, in their order")
         config = config.model_copy(update={"classes": dataset.classes})
-        opened.recogniser.config = config
+        opened.detector.config = config
         checkpoint = replace(opened.checkpoint, architecture=config.model_dump(mode="json"), classes=list(config.classes))
         return replace(opened, checkpoint=checkpoint)
     if len(dataset.classes) < len(config.classes):

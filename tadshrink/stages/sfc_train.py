@@ -45,7 +45,7 @@ def train_module(checkpoint: Path | ModelFile, dataset: RecognitionChoice, outpu
         reporter.note("the recogniser has a module already: a new one takes its place")
     torch.manual_seed(settings.seed)
     recogniser = with_module(opened.recogniser, sfc).to(opened.compute.device)
-    opened = replace(opened, recogniser=recogniser)
+    opened = replace(opened, detector=recogniser)
     source = opened.source(reporter, data.config.augment)
     videos = LabelledVideos(records, labels_of(records, recogniser.config.classes), source)
     features = HeadFeatures(recogniser, videos, opened.compute, settings, reporter)

@@ -78,9 +78,7 @@ def _build_recogniser(checkpoint: Checkpoint, where: object) -> ActionRecogniser
 
 
 def _fitted_recogniser(opened: Opened, data: RecognitionDataset, reporter: Reporter) -> tuple[Opened, RecognitionDataset]:
-    named = recognisers.fitted(recognisers.OpenedRecogniser(opened.path, opened.checkpoint, opened.detector, opened.compute, opened.checksum),
-                               data, reporter)
-    return replace(opened, checkpoint=named.checkpoint), replace(data, classes=opened.detector.config.classes)
+    return recognisers.fitted(opened, data, reporter), replace(data, classes=opened.detector.config.classes)
 
 
 def _check_recognition(data: RecognitionDataset, splits: Sequence[str], annotated: bool) -> None:
