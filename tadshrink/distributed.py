@@ -35,6 +35,12 @@ def check_shares(windows: int, processes: World) -> None:
                         fix="Give a --batch-size that is a multiple of the number of processes")
 
 
+def check_alone(what: str) -> None:
+    """Raise a :class:`UserError` where torchrun started several processes; ``what`` takes one."""
+    if world().size > 1:
+        raise UserError(f"{what} takes one process, and here are {world().size}", fix="Start it without torchrun (RANK, WORLD_SIZE)")
+
+
 def world() -> World:
     """As torchrun says; (0, 1) where it did not start this process."""
     return World(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))

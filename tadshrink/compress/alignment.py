@@ -92,11 +92,12 @@ class AlignmentLosses:
         """Weighted losses by name, without those of weight 0; "cls" and "reg" are against the annotations."""
         settings, batch, answer = self.settings, lesson.batch, lesson.answer
         trace, output = self._run(lesson)
+        content = self.student.body.content(self.student, lesson.masks)
         task = self.task.losses(self.student, output, batch.segments, batch.labels, True)
 
         def features(name: str, kind: str) -> Tensor:
             ours, theirs = (getattr(side, FEATURES[name]) for side in (trace, answer.trace))
-            return feature_loss(ours, theirs, kind, shared=len(self.student.blocks.indices) - len(trace.outputs))
+            return feature_loss(ours, theirs, kind, shared=len(self.student.blocks.indices) - len(trace.outputs), content=content)
 
         losses: dict[str, Callable[[], Tensor]] = {
             "feature": lambda: features("feature", "mse"),

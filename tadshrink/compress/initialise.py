@@ -20,7 +20,6 @@ from tadshrink.data.loader import Batch, with_last
 from tadshrink.device import Compute
 from tadshrink.models.attention import ScaledPath
 from tadshrink.models.blocks import HalvedBlock
-from tadshrink.models.config import FeatureConfig
 from tadshrink.models.detector import Detector
 from tadshrink.models.vit import Block
 from tadshrink.reporting import SILENT, Reporter
@@ -157,7 +156,5 @@ def _crosses(student: Detector, block: int, target: int) -> bool:
 
 def _rows(detector: Detector, masks: Tensor) -> Callable[[Tensor], Tensor]:
     """Tokens ``[n, tokens, D]`` as rows ``[rows, D]``, of features without padding."""
-    if not isinstance(detector.config.backbone, FeatureConfig):
-        return lambda tokens: tokens.flatten(0, 1).float()
-    valid = detector.body.context(detector, masks)[..., 0].bool()
-    return lambda tokens: tokens[valid].float()
+    content = detector.body.content(detector, masks)
+    return lambda tokens: (tokens.flatten(0, 1) if content is None else tokens[content]).float()

@@ -16,6 +16,7 @@ from tadshrink.checkpoint.format import digest
 from tadshrink.compress.candidates import Key
 from tadshrink.compress.judges import Found
 from tadshrink.errors import UserError
+from tadshrink.files import atomic_path
 from tadshrink.reporting import SILENT, Reporter
 
 
@@ -48,18 +49,26 @@ class Journal:
             if lines and lines[0] != self.first:
                 reporter.note(f"{self.path} belongs to a selection with other inputs or settings: starting anew")
             if good != lines:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_bytes(b"".join(good))
+                with atomic_path(self.path) as temporary:
+                    temporary.write_bytes(b"".join(good))
             return [Entry(_unpacked(value["found"]), value["seconds"]) for value in (json.loads(line[65:]) for line in good[1:])]
         except OSError as error:
             raise UserError(f"cannot be read or written ({error.strerror})", where=self.path, fix="Choose another output path") from error
 
     def add(self, entry: Entry) -> None:
-        """Write what one more group gave."""
-        with self.path.open("ab") as file:
-            file.write(_line({"found": _packed(entry.found), "seconds": entry.seconds}))
-            file.flush()
-            os.fsync(file.fileno())
+        """Write what one more group gave.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            with self.path.open("ab") as file:
+                file.write(_line({"found": _packed(entry.found), "seconds": entry.seconds}))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"cannot be written ({error.strerror})", where=self.path,
+                            fix="Make room; the same command goes on after what is there") from error
 
 
 def _line(value: Any) -> bytes:

@@ -6,7 +6,7 @@ video to judge the candidate on any set of videos.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
@@ -93,9 +93,9 @@ class Judge:
         """The score, and those of as many videos as there are, drawn with replacement: [count], the same draws for every tally of them."""
         raise NotImplementedError
 
-    def has_score(self, videos: Iterable[str]) -> bool:
-        """Whether there is a score of these videos."""
-        return True
+    def informative(self, videos: Collection[str]) -> int:
+        """How many of these videos a score says something of."""
+        return len(videos)
 
 
 class OutputJudge(Judge):
@@ -171,8 +171,8 @@ class MapJudge(OutputJudge):
         compared = self._compared(tally)
         return map_result(compared, self.classes).average, resample(compared, len(self.classes), count, self.seed)
 
-    def has_score(self, videos: Iterable[str]) -> bool:
-        return any(self.truth[video] for video in videos)
+    def informative(self, videos: Collection[str]) -> int:
+        return sum(bool(self.truth[video]) for video in videos)
 
     def _compared(self, tally: Tally):  # type: ignore[no-untyped-def]
         # In the order of the dataset, which decides between equal scores.

@@ -17,27 +17,40 @@ OTHERS = 6.0
 TINY = 1e-30
 
 
-def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of the products between all tokens of a sample, summed; mean over samples. ``[n, tokens, D]``."""
-    ours, theirs = ((tokens @ tokens.transpose(1, 2)) / tokens.shape[1] ** 2 for tokens in (student, teacher))
+def mse_loss(student: Tensor, teacher: Tensor, content: Tensor | None = None) -> Tensor:
+    """Mean squared difference of tokens ``[n, tokens, D]``, of those alone that are content."""
+    if content is None:
+        return functional.mse_loss(student, teacher)
+    return masked_mean((student - teacher).square().mean(-1), content)
+
+
+def relation_loss(student: Tensor, teacher: Tensor, content: Tensor | None = None) -> Tensor:
+    """Squared difference of the products between all tokens of a sample that are content, summed; mean over samples. ``[n, tokens, D]``."""
+    counts: Tensor | int = student.shape[1]
+    if content is not None:
+        student, teacher = (torch.where(content[..., None], tokens, 0.0) for tokens in (student, teacher))
+        counts = content.sum(1).clamp(min=1)[:, None, None]
+    ours, theirs = ((tokens @ tokens.transpose(1, 2)) / counts**2 for tokens in (student, teacher))
     return ((ours - theirs) ** 2).sum((1, 2)).mean()
 
 
 #: Comparisons of tokens ``[n, tokens, D]`` of two models by name.
-COMPARISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": functional.mse_loss, "relation": relation_loss}
+COMPARISONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"mse": mse_loss, "relation": relation_loss}
 
 
-def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], kind: str = "mse", shared: int = 0) -> Tensor:
+def feature_loss(student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], kind: str = "mse", shared: int = 0,
+                 content: Tensor | None = None) -> Tensor:
     """Mean over the student's blocks of the error to the teacher's tokens at the block with the same original index.
 
     Args:
         student, teacher: tokens ``[n, tokens, D]`` by original block index; the teacher may have more blocks.
         kind: a key of :data:`COMPARISONS`.
         shared: blocks more, which the two have in common and which are off by nothing.
+        content: which tokens are no padding, bool ``[n, tokens]``; by default all count.
     """
     # Autocast would take products of tokens in its own dtype again, in which their small differences are noise.
     with torch.autocast(next(iter(student.values())).device.type, enabled=False):
-        errors = torch.stack([COMPARISONS[kind](output.float(), teacher[index].float()) for index, output in student.items()])
+        errors = torch.stack([COMPARISONS[kind](output.float(), teacher[index].float(), content) for index, output in student.items()])
     return errors.sum() / (len(errors) + shared)
 
 

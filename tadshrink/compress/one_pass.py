@@ -32,18 +32,19 @@ class CosineJudge(MeanJudge):
         books: dict[Key, dict[str, np.ndarray]] = {key: {} for key in candidates}
         for inputs, masks, windows in batches:
             inside: dict[Key, Tensor] = {}
+            content = self.bench.detector.body.content(self.bench.detector, masks)
             with self.bench.compute.autocast():
                 for unit, before, after in walk(self.bench.detector, inputs, masks, self.kind):
                     inside |= {key: before for key in candidates if key[0] == unit}
                     for key in [key for key in inside if key[-1] == unit]:
-                        add_windows(books[key], windows, _distances(inside.pop(key), after, len(windows)))
+                        add_windows(books[key], windows, _distances(inside.pop(key), after, len(windows), content))
         return beside.submit(lambda: dict(books))
 
 
-def _distances(before: Tensor, after: Tensor, batch: int) -> list[float]:
-    """Of each window; padding, which is zero, does not count."""
-    valid = before.flatten(0, 1).any(-1).view(batch, -1)
+def _distances(before: Tensor, after: Tensor, batch: int, content: Tensor | None) -> list[float]:
+    """Of each window, of its tokens that are no padding."""
     cosine = F.cosine_similarity(before.float(), after.float(), dim=-1).reshape(batch, -1)
+    valid = torch.ones_like(cosine, dtype=torch.bool) if content is None else content
     return (((1 - cosine) * valid).sum(1) / valid.sum(1).clamp(min=1)).tolist()
 
 

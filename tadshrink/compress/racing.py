@@ -49,7 +49,7 @@ def stopped(judge: Judge, tallies: Mapping[Key, Tally], rung: Rung, top: int) ->
     found = {key: judge.resampled(tally, RESAMPLES) for key, tally in tallies.items()}
     best = sorted(found, key=lambda key: -judge.sign * found[key][0])
     (leader, around), out = found[best[top - 1]], {}
-    sigmas = margin(len(next(iter(tallies.values()))))
+    sigmas = margin(judge.informative(next(iter(tallies.values()))))
     for key in best[top:]:
         score, resampled = found[key]
         if judge.sign * (score - leader) + sigmas * float((resampled - around).std()) < 0:

@@ -18,7 +18,7 @@ from tadshrink.compress.benches import BENCHES
 from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
 from tadshrink.compress.journal import Entry, Journal
 from tadshrink.compress.judges import Bench, Found, Judge, Windows
-from tadshrink.compress.racing import Rung, rungs, stopped
+from tadshrink.compress.racing import FEWEST, Rung, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import inference_batches, prefetch, with_last
@@ -67,10 +67,13 @@ def _candidates(detector: Detector, options: SelectOptions) -> list[Key]:
     there = len(units(detector.blocks.left, options.unit))
     if there < 2:
         raise UserError(f"only one {NOUN[options.unit]} is left", fix="A model needs at least one: nothing can be dropped")
-    if options.race and options.top >= there - options.span + 1:
-        raise UserError(f"a race for the best {options.top} of {there - options.span + 1} stops none", fix="Give a smaller --top, or no --race")
     if options.span >= there:
         raise UserError(f"a span of {options.span} leaves none of the {there} {NOUNS[options.unit]}", fix="Give a smaller --span")
+    if options.race and options.top >= there - options.span + 1:
+        raise UserError(f"a race for the best {options.top} of {there - options.span + 1} stops none", fix="Give a smaller --top, or no --race")
+    if options.span > 1 and "cosine" in (options.metric, *options.compare) and detector.blocks.joint is not None:
+        raise UserError("cosine compares what goes into a span with what comes out, and the compressing module in between changes its shape",
+                        fix="Choose another --metric, or no --span")
     return candidates(detector.blocks.left, options.unit, options.span)
 
 
@@ -154,7 +157,7 @@ class _Selection:
         self.done += 1
         rung = self.race.get(self.done)
         alive = {key: self.tallies[key] for key in self._alive()}
-        if rung and self.judge.has_score(next(iter(alive.values()))):
+        if rung and self.judge.informative(next(iter(alive.values()))) >= FEWEST:
             out = stopped(self.judge, alive, rung, self.top)
             self.out |= {key: self._judged(key, why) for key, why in out.items()}
 

@@ -32,13 +32,20 @@ def make_student(detector: Detector, settings: AlignSettings, first: int | None 
     if settings.heal == "lora":
         rank = _rank(detector, settings)
         alpha = (settings.alpha or float(rank)) * (rank**0.5 if settings.rslora else 1.0)
-        targets = [end for layer in settings.lora_targets for end in detector.body.layers[layer]]
+        targets = present(detector, settings)
         add_lora(detector, rank, alpha, targets, settings.seed, settings.lora_init, settings.dora, first or 0)
-        lora = {"rank": rank, "alpha": alpha, "targets": targets, "state": {}}
+        lora = {"rank": rank, "alpha": alpha, "targets": targets, "state": {}} if targets else None
     if settings.heal != "none":
         for parameter in heal_parameters(detector, first, settings.heal == "full"):
             parameter.requires_grad_(True)
     return lora
+
+
+def present(detector: Detector, settings: AlignSettings) -> list[str]:
+    """Ends of the names of the layers that are to get updates, as far as there are any: halves of blocks may be gone."""
+    names = [name for name, _ in detector.blocks.named_modules()]
+    ends = [end for layer in settings.lora_targets for end in detector.body.layers[layer]]
+    return [end for end in ends if any(name.endswith(f".{end}") for name in names)]
 
 
 def _rank(detector: Detector, settings: AlignSettings) -> int:
@@ -94,10 +101,12 @@ def _widths(detector: Detector, settings: AlignSettings) -> Iterator[int]:
 def described(detector: Detector, settings: AlignSettings) -> str:
     """What is trained and how, in words."""
     if settings.heal == "full":
-        return "all weights are trained"
+        return "all weights are trained" + (" from the first cut on" if settings.lora_blocks == "after-cut" else "")
     if settings.heal == "none":
         return "nothing is trained" + ("" if settings.init != "none" else ", and there is no head start: the weights stay as they are")
     rank = _rank(detector, settings)
+    if not present(detector, settings):
+        return f"norms and head are trained: no layer {' or '.join(settings.lora_targets)} is left for LoRA"
     why = "asked for" if settings.rank else "a quarter of the width"
     variants = "".join(f", {name}" for name in ("dora", "rslora") if getattr(settings, name))
     return f"LoRA of rank {rank} ({why}) in {', '.join(settings.lora_targets)}, start {settings.lora_init}{variants}"

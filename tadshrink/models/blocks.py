@@ -120,14 +120,13 @@ class DroppableBlocks(nn.ModuleList):
         """What goes into the block after ``index``, from what came out of this one (-1: what goes into all blocks)."""
         return tokens if self.joint is None or index != self.joint_place else self.joint[1](tokens, context)
 
-    def run(self, tokens: Tensor, context: Any, first: int = 0, last: int | None = None, outputs: dict[int, Tensor] | None = None,
-            skipped: Collection[Unit] = (), joined: bool = True) -> Tensor:
+    def run(self, tokens: Tensor, context: Any, first: int = 0, last: int | None = None, skipped: Collection[Unit] = (),
+            joined: bool = True) -> Tensor:
         """Run the surviving blocks whose original index is from ``first`` to ``last`` (``None``: to the end).
 
         Args:
             tokens: the output of the block before ``first``, or what goes into the first block; every block keeps its shape.
             context: what each block needs beside the tokens.
-            outputs: if given, filled with the output of each block run, by original index, before the joint.
             skipped: units that are left out, as if they had been dropped.
             joined: whether the joint comes to pass, if it is in between.
         """
@@ -137,8 +136,6 @@ class DroppableBlocks(nn.ModuleList):
             leaving = _skipped(index, halves, skipped)
             if len(leaving) < len(halves):
                 tokens = self[index](tokens, context, leaving) if leaving else self[index](tokens, context)
-                if outputs is not None:
-                    outputs[index] = tokens
             tokens = self.join(index, tokens, context) if joined else tokens
         return tokens
 

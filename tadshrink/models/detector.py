@@ -99,13 +99,10 @@ class Detector(nn.Module):
         """What goes into the first block; see :meth:`forward` for the arguments."""
         return self.body.embed(self, inputs, masks)
 
-    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
-                   outputs: dict[int, Tensor] | None = None, skipped: Collection[Unit] = ()) -> Tensor:
+    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None, skipped: Collection[Unit] = ()) -> Tensor:
         """:meth:`DroppableBlocks.run` on the output of :meth:`embed` or of a block."""
         context = self.body.context(self, masks)
-        if outputs is not None:
-            return self.blocks.run(tokens, context, first, last, outputs, skipped)
-        done = [self.blocks.run(group, context, first, last, None, skipped) for group in self.body.groups(self, tokens)]
+        done = [self.blocks.run(group, context, first, last, skipped) for group in self.body.groups(self, tokens)]
         return done[0] if len(done) == 1 else torch.cat(done)
 
     def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:

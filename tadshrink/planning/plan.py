@@ -11,8 +11,7 @@ from typing import Any
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.target import parse_share
 from tadshrink.data.sources import VideoSource, open_source
-from tadshrink.distributed import world
-from tadshrink.errors import UserError
+from tadshrink.distributed import check_alone
 from tadshrink.files import check_output, read_json
 from tadshrink.models.units import NOUNS
 from tadshrink.planning.counts import SplitSize, few_videos, split_sizes
@@ -106,8 +105,7 @@ def plan_run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_d
     Raises:
         UserError: whatever would stop the run before its first stage; or several processes.
     """
-    if world().size > 1:
-        raise UserError("a plan is made by one process", fix="Leave out torchrun")
+    check_alone("a plan")
     settings = settings or RunSettings()
     check_output(work_dir / "run.json")
     model = open_baseline(checkpoint, dataset, settings, device, reporter)

@@ -158,10 +158,9 @@ class ActionRecogniser(nn.Module):
         tokens = self.backbone.embed((inputs.flatten(0, 1) - self.mean).div_(self.std))
         return self.blocks.join(-1, tokens, len(masks))
 
-    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None,
-                   outputs: dict[int, Tensor] | None = None, skipped: Collection[Unit] = ()) -> Tensor:
+    def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None, skipped: Collection[Unit] = ()) -> Tensor:
         """:meth:`~tadshrink.models.blocks.DroppableBlocks.run`, through the module, if there is one."""
-        return self.blocks.run(tokens, len(masks), first, last, outputs, skipped)
+        return self.blocks.run(tokens, len(masks), first, last, skipped)
 
     def pool(self, tokens: Tensor, masks: Tensor) -> Tensor:
         """What comes out of the last block -> a feature for each view, or group of steps, of a video: [B, D, G]."""

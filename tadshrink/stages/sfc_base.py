@@ -12,6 +12,7 @@ import torch
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.device import choose_compute
+from tadshrink.distributed import check_alone
 from tadshrink.errors import UserError
 from tadshrink.files import check_output
 from tadshrink.models.vit import VideoViT
@@ -55,6 +56,7 @@ def train_base(dataset: RecognitionChoice, output: Path, arch: str = "recogniser
         UserError: unreadable input, an unknown architecture, a clip that it cannot take, or weights of another architecture.
     """
     settings = settings or ClipTrainSettings()
+    check_alone("sfc base")
     check_output(output)
     data = dataset.load(reporter)
     records, held = data.to_learn()
@@ -71,7 +73,8 @@ def train_base(dataset: RecognitionChoice, output: Path, arch: str = "recogniser
     task = clip_task(recogniser, LabelledVideos(records, labels_of(records, config.classes), source), settings)
     arguments = {**dataset.arguments(), "arch": arch, "clip_config": config.clip.model_dump(), **start, **settings.model_dump()}
     resume = Resume(output.with_name(output.name + ".training"),
-                    {"command": "sfc base", **arguments, "config": config.model_dump(mode="json"), "data": data.state()})
+                    {"command": "sfc base", **arguments, "config": config.model_dump(mode="json"), "data": data.state(),
+                     "device": f"{compute.device.type} {compute.dtype_name}"})
     curve = fit(task, settings, compute, resume, "train on clips", reporter)
     measure_norms(task, compute)
     heldout = judge(opened, held, VIEWS, source, settings.batch_size, f"evaluate {HELDOUT}", reporter).to_json()

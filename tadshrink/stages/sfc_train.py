@@ -10,6 +10,7 @@ import torch
 
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.data.datasets import HELDOUT
+from tadshrink.distributed import check_alone
 from tadshrink.files import check_output
 from tadshrink.recognition.config import ONE_PASS, SfcConfig, check_sizes
 from tadshrink.recognition.data import RecognitionDataset
@@ -34,6 +35,7 @@ def train_module(checkpoint: Path | ModelFile, dataset: RecognitionChoice, outpu
         UserError: unreadable input, other classes than the recogniser's, or a split that it does not have.
     """
     settings = settings or ModuleTrainSettings()
+    check_alone("sfc train")
     check_output(output)
     sfc = _in_turn(sfc, reporter)
     opened = open_recogniser(checkpoint, device, reporter)
@@ -65,7 +67,7 @@ def _fingerprint(opened: OpenedRecogniser, arguments: dict[str, Any], data: Reco
     """All that the result depends on, so not where features are kept."""
     settings = {name: value for name, value in arguments.items() if name != "keep_mib"}
     return {"command": "sfc train", "parent": opened.checksum, **settings, "config": opened.recogniser.config.model_dump(mode="json"),
-            "dropped": opened.checkpoint.dropped, "data": data.state()}
+            "dropped": opened.checkpoint.dropped, "data": data.state(), "device": f"{opened.compute.device.type} {opened.compute.dtype_name}"}
 
 
 def _in_turn(sfc: SfcConfig, reporter: Reporter) -> SfcConfig:

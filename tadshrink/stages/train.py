@@ -15,6 +15,7 @@ from tadshrink.data.features import FeatureSource, measure_scale
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import Source, VideoSource, common_rate, open_source
 from tadshrink.device import choose_compute
+from tadshrink.distributed import check_alone
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import read_lengths, split_videos
 from tadshrink.files import check_output
@@ -52,6 +53,7 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
         UserError: unreadable input, or weights of another architecture.
     """
     settings = settings or TrainSettings()
+    check_alone("train")
     check_output(output)
     data = dataset.load(reporter)
     check_splits(data, ["train", HELDOUT])
@@ -67,7 +69,8 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     measure_features(detector, data, source)
     task = train_task(detector, TrainingSet(data, "train", source), settings)
     arguments = {**dataset.arguments(), "arch": arch, **start, **settings.model_dump()}
-    fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data)}
+    fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data),
+                   "device": f"{compute.device.type} {compute.dtype_name}"}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, compute, resume, "train", reporter)
     config = _with_rate(config, data, source)

@@ -8,6 +8,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from tadshrink.compress.lora import INITS, add_lora, heal_parameters, load_lora, merged_copy, split_lora
+from tadshrink.compress.settings import AlignSettings
+from tadshrink.compress.student import make_student
 from tadshrink.errors import UserError
 from tadshrink.models.config import DetectorConfig, FeatureConfig, HeadConfig, SamplingConfig
 from tadshrink.models.detector import Detector, build_detector
@@ -87,6 +89,18 @@ def test_what_dora_trains_is_kept_and_found_again(tiny, plain: Detector) -> None
     again = tiny.opened().detector
     load_lora(again, {"rank": 4, "alpha": 4.0, "targets": ["qkv", "proj"], "state": updates}, "a.pth")
     assert torch.equal(logits(again.eval()), logits(plain.eval()))
+
+
+def test_the_published_start_is_wider_by_the_root_of_the_rank(plain: Detector) -> None:
+    add_lora(plain, 16, 16.0, ("qkv", "proj"), 0, "published")
+    down = torch.cat([layer.lora_A["default"].weight.flatten() for layer in plain.modules() if isinstance(layer, LoraLayer)])
+    assert down.std().item() == pytest.approx(1 / 4, rel=0.1)
+
+
+def test_rank_stabilised_updates_count_alpha_by_the_root_of_the_rank(plain: Detector) -> None:
+    made = make_student(plain, AlignSettings(rank=16, alpha=8, rslora=True), None)
+    layers = [module for module in plain.modules() if isinstance(module, LoraLayer)]
+    assert {layer.scaling["default"] for layer in layers} == {8 / 16**0.5} == {made["alpha"] / made["rank"]}
 
 
 def test_updates_from_some_block_on(tiny, plain: Detector) -> None:

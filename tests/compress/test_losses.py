@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from tadshrink.compress.losses import BOUNDARY_KD, CLASS_KD, binary_kl, boundary_kd, class_kd, feature_loss, masked_mean, softmax_kl
+from tadshrink.compress.losses import (
+    BOUNDARY_KD,
+    CLASS_KD,
+    COMPARISONS,
+    binary_kl,
+    boundary_kd,
+    class_kd,
+    feature_loss,
+    masked_mean,
+    softmax_kl,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 #: For the kinds that do not look at the true classes.
@@ -81,6 +91,19 @@ def test_feature_loss_is_the_published_one(golden: tuple[dict[str, Tensor], dict
     loss = feature_loss({0: student}, {0: inputs["teacher_feature"]})
     assert loss.item() == pytest.approx(values["feature_mse"]["value"], rel=1e-5)
     assert gradient_norm(loss, student) == pytest.approx(values["feature_mse"]["grad_l2_wrt_first_input"], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", COMPARISONS)
+def test_padding_is_no_part_of_feature_losses(kind: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs, content = torch.randn(2, 9, 4), torch.randn(2, 9, 4), torch.arange(9) < torch.tensor([[9], [5]])
+    longer = [torch.cat([tokens, 7 * torch.randn(2, 6, 4)], dim=1) for tokens in (ours, theirs)]
+    padded = torch.cat([content, torch.zeros(2, 6, dtype=torch.bool)], dim=1)
+    loss = feature_loss({0: longer[0]}, {0: longer[1]}, kind, content=padded)
+    torch.testing.assert_close(loss, feature_loss({0: ours}, {0: theirs}, kind, content=content))
+    alone = [feature_loss({0: ours[row:row + 1, :size]}, {0: theirs[row:row + 1, :size]}, kind) for row, size in ((0, 9), (1, 5))]
+    weights = (9 / 14, 5 / 14) if kind == "mse" else (1 / 2, 1 / 2)
+    torch.testing.assert_close(loss, sum(weight * value for weight, value in zip(weights, alone, strict=True)))
 
 
 def test_feature_loss_compares_blocks_of_the_same_original_index() -> None:

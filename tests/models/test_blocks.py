@@ -47,12 +47,6 @@ def test_a_part_of_the_blocks() -> None:
     assert made.run(torch.ones(1), 0.0, last=2).item() == 8
 
 
-def test_outputs_by_original_index() -> None:
-    outputs: dict[int, Tensor] = {}
-    blocks(1).run(torch.ones(1), 0.0, outputs=outputs)
-    assert {index: value.item() for index, value in outputs.items()} == {0: 2, 2: 8, 3: 40}
-
-
 def test_survivors_keep_their_names() -> None:
     assert list(blocks(1, 2).state_dict()) == ["0.factor", "3.factor"]
 

@@ -193,7 +193,7 @@ def test_what_would_stop_the_run_stops_the_plan(tiny, tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="split 'test' has no videos"):
         plan_run(tiny.checkpoint, DatasetChoice(str(tmp_path / "d.yaml")), tmp_path / "w", SETTINGS, device="cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="by one process"):
+    with pytest.raises(UserError, match="a plan takes one process, and here are 2"):
         plan_run(tiny.checkpoint, tiny.choice, tmp_path / "w", SETTINGS, device="cpu")
 
 

@@ -17,6 +17,8 @@ from tadshrink.stages import align as module
 from tadshrink.stages.align import align
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
+from tadshrink.stages.merge import merge
+from tests.notes import Notes
 
 
 def again(tiny, chain, output: Path, reporter: Reporter = SILENT, **settings: object) -> None:
@@ -84,6 +86,18 @@ def test_a_training_state_of_other_settings_or_data_is_not_used(tiny, chain, tmp
     with pytest.raises(KeyboardInterrupt):
         align(chain.dropped, tiny.checkpoint, choice, tmp_path / "a.pth", settings, "cpu", resumed)
     assert any("starting anew" in note for note in resumed.notes)
+
+
+@pytest.mark.parametrize(("targets", "kept"), [(("qkv", "fc1"), ["layers.0.0"]), (("qkv",), None)])
+def test_layers_that_are_gone_get_no_updates(tiny, tmp_path: Path, targets: tuple[str, ...], kept: list[str] | None) -> None:
+    student, output, notes = tmp_path / "student.pth", tmp_path / "a.pth", Notes()
+    drop(tiny.checkpoint, student, [f"{index}.attention" for index in range(4)])
+    align(student, tiny.checkpoint, tiny.choice, output, AlignSettings(epochs=0, lora_targets=targets), "cpu", notes)
+    lora = load_checkpoint(output).lora
+    assert (lora and lora["targets"]) == kept
+    assert any("no layer qkv is left for LoRA" in line for line in notes.lines) == (kept is None)
+    if kept:
+        merge(output, tmp_path / "merged.pth", device="cpu")
 
 
 @torch.inference_mode()

@@ -85,6 +85,15 @@ def test_selection_by_top1_equals_evaluating_every_smaller_model(checkpoint: Pat
         assert item["score"] == pytest.approx(heldout_top1(smaller, tiny_clips)), item
 
 
+def test_no_cosine_of_a_span_through_the_module(checkpoint: Path, tiny_clips: TinyClips, tmp_path: Path) -> None:
+    options = SelectOptions(metric="cosine", span=2)
+    if recogniser(checkpoint).sfc is None:
+        assert select(checkpoint, choice(tiny_clips), tmp_path / "a.pth", options, device="cpu").ranking.candidates
+        return
+    with pytest.raises(UserError, match="the compressing module in between changes its shape"):
+        select(checkpoint, choice(tiny_clips), tmp_path / "a.pth", options, device="cpu")
+
+
 def test_a_block_without_which_all_are_right_goes_first(tiny_clips: TinyClips, tmp_path: Path) -> None:
     base, compute = tiny_clips.checkpoints["vit"], choose_compute("cpu", 8)
     records, smaller = tiny_clips.choice.load(SILENT).split("training")[:8], recogniser(base)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tadshrink.checkpoint.io import load_checkpoint
+from tadshrink.compress import journal
 from tadshrink.compress.select_settings import METRICS, SelectOptions
 from tadshrink.errors import UserError
 from tadshrink.stages import select as module
@@ -90,6 +91,17 @@ def test_an_interrupted_selection_goes_on(tiny, tmp_path: Path, interrupt) -> No
     assert windows[0] < windows[1]
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.pth", "b.pth"]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    notes = journal.Journal(tmp_path / "a.pth.loss.selecting", {})
+    assert notes.read() == []
+    monkeypatch.setattr(journal.os, "fsync", full)
+    with pytest.raises(UserError, match=r"loss\.selecting: cannot be written \(No space left on device\)"):
+        notes.add(journal.Entry({}, 1.0))
 
 
 def test_what_another_model_had_found_is_not_taken(tiny, tmp_path: Path, interrupt) -> None:

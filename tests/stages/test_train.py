@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.data.video import FrameStore
+from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
 from tadshrink.models.presets import PRESETS
 from tadshrink.stages import train as module
@@ -52,6 +55,23 @@ def test_interrupted_and_repeated_it_gives_the_same_file(tiny, tmp_path: Path, i
     assert any("going on after epoch 1 of 2" in note for note in resumed.notes)
     assert broken.read_bytes() == straight.read_bytes()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.pth", "b.pth"]
+
+
+def test_it_goes_on_only_in_the_same_number_format(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt) -> None:
+    steps = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)).batches_per_epoch(4)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny.choice, tmp_path / "a.pth", "tiny", SETTINGS, "cpu", interrupt("train", steps + 1))
+    monkeypatch.setattr(module, "choose_compute", lambda *given: replace(choose_compute(*given), dtype=torch.bfloat16))
+    again = interrupt("train", 1)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny.choice, tmp_path / "a.pth", "tiny", SETTINGS, "cpu", again)
+    assert any("starting anew" in note for note in again.notes)
+
+
+def test_several_processes_are_one_line(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="train takes one process, and here are 2"):
+        train(tiny.choice, tmp_path / "a.pth")
 
 
 def test_another_seed_gives_another_model(tiny, tmp_path: Path) -> None:
