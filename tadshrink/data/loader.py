@@ -61,16 +61,6 @@ class TrainingSet:
             video = dataset.video(record)
             self.samples += [video] * max(1, round(source.timeline(video).cells / source.sampling.window))
 
-    def batches_per_epoch(self, batch_size: int) -> int:
-        """The last, smaller batch is left out, unless it is the only one."""
-        return max(1, len(self.samples) // batch_size)
-
-    def epoch(self, epoch: int, batch_size: int, seed: int, augmented: bool = True) -> Iterator[Batch]:
-        """All batches of one epoch, in an order drawn from (seed, epoch)."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.samples))
-        chosen = (order[number * batch_size:(number + 1) * batch_size] for number in range(self.batches_per_epoch(batch_size)))
-        return prefetch(self.batch(indices, epoch, seed, augmented) for indices in chosen)
-
     def batch(self, indices: Iterable[int], epoch: int, seed: int, augmented: bool = True) -> Batch:
         """These of the :attr:`samples`, as they are drawn in an epoch."""
         items = [self._sample(self.samples[index], np.random.default_rng([seed, epoch, int(index)]), augmented) for index in indices]

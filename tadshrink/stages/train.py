@@ -28,6 +28,7 @@ from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.common import DatasetChoice, Opened, Written, save_stage
 from tadshrink.stages.evaluate import evaluate_detector
 from tadshrink.stages.inputs import check_splits, data_state, fit_dataset
+from tadshrink.training.draws import Draws
 from tadshrink.training.loop import Resume, Task, fit
 from tadshrink.training.settings import TrainSettings
 
@@ -133,5 +134,5 @@ def train_task(detector: Detector, data: TrainingSet, settings: TrainSettings) -
         result = detection_losses(output, batch.segments, batch.labels, detector.rpn_head.loss_normalizer, detector.config.head, training=True)
         return {"cls": result.cls, "reg": result.reg}
 
-    return Task(detector, losses, lambda epoch: data.epoch(epoch, settings.batch_size, settings.seed, settings.augment),
-                data.batches_per_epoch(settings.batch_size))
+    draws = Draws(data, settings.batch_size, settings.seed, settings.augment)
+    return Task(detector, losses, draws.epoch, draws.batches_per_epoch)

@@ -13,13 +13,14 @@ from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.models.losses import detection_losses
+from tadshrink.training.draws import Draws
 
 NAMES = ["feature", "cls_kd", "reg_kd", "cls", "reg"]
 
 
 @pytest.fixture(scope="module")
 def batch(tiny) -> Batch:
-    return next(TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling)).epoch(0, 4, 0))
+    return next(Draws(TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling)), 4, 0).epoch(0))
 
 
 def detector(tiny, dropped: tuple[int, ...] = (), drop_path: float = 0.0) -> Detector:

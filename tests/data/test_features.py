@@ -22,6 +22,7 @@ from tadshrink.evaluation.postprocess import to_seconds
 from tadshrink.models.config import DetectorConfig, FeatureConfig, SamplingConfig
 from tadshrink.models.detector import Detector
 from tadshrink.stages.train import config_for, measure_features
+from tadshrink.training.draws import Draws
 
 #: As in the toy dataset of features.
 SAMPLING = SamplingConfig(mode="whole", window=8, snippet_stride=2, offset_frames=2)
@@ -189,7 +190,7 @@ def test_training_on_features(feature_toy: Path) -> None:
     # 23 features are 3 windows of 8, in each of the 4 videos.
     assert len(data.samples) == 12
     order = np.random.default_rng([1, 0]).permutation(12)
-    (batch,) = data.epoch(0, 12, seed=1)
+    (batch,) = Draws(data, 12, 1).epoch(0)
     assert batch.inputs.shape == (12, 2, 8)
     assert batch.masks.all()
     starts = set()
@@ -201,14 +202,14 @@ def test_training_on_features(feature_toy: Path) -> None:
         assert torch.equal(batch.segments[row], expected[0])
         assert torch.equal(batch.labels[row], expected[1])
     assert len(starts) > 3
-    (again,) = data.epoch(0, 12, seed=1)
+    (again,) = Draws(data, 12, 1).epoch(0)
     assert torch.equal(batch.inputs, again.inputs)
 
 
 def test_a_short_video_is_cropped_to_nine_tenths_and_padded(feature_toy: Path) -> None:
     dataset = load_dataset(feature_toy)
     data = TrainingSet(dataset, "train", open_source(dataset, SAMPLING.model_copy(update={"window": 32})))
-    (batch,) = data.epoch(0, 100, seed=0)
+    (batch,) = Draws(data, 100, 0).epoch(0)
     assert batch.inputs.shape == (4, 2, 32)
     for inputs, mask in zip(batch.inputs, batch.masks, strict=True):
         valid = int(mask.sum())

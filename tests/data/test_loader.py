@@ -22,6 +22,7 @@ from tadshrink.data.timeline import Video
 from tadshrink.data.video import FrameStore
 from tadshrink.data.windows import Window
 from tadshrink.models.config import SamplingConfig
+from tadshrink.training.draws import Draws
 
 #: 48 frames are 24 cells of 2 frames; a window is 8 cells.
 SAMPLING = SamplingConfig(window=8, frames_per_cell=2, snippet_stride=2, frame_size=16)
@@ -43,7 +44,7 @@ def prefetching() -> list[threading.Thread]:
 
 
 def test_a_batch(toy: Path) -> None:
-    batches = list(training_set(toy).epoch(0, 3, seed=0))
+    batches = list(Draws(training_set(toy), 3, 0).epoch(0))
     for batch in batches:
         assert batch.inputs.shape == (3, 1, 3, 16, 16, 16)
         assert batch.inputs.dtype == torch.uint8
@@ -66,33 +67,33 @@ def test_each_video_once_per_window_that_it_holds(toy: Path) -> None:
 def test_the_last_smaller_batch_is_left_out_unless_it_is_the_only_one(toy: Path) -> None:
     data = training_set(toy)
     samples = len(data.samples)
-    assert data.batches_per_epoch(5) == samples // 5
-    assert [len(batch.labels) for batch in data.epoch(0, 5, 0)] == [5] * (samples // 5)
-    assert data.batches_per_epoch(1000) == 1
-    assert [len(batch.labels) for batch in data.epoch(0, 1000, 0)] == [samples]
+    assert Draws(data, 5, 0).batches_per_epoch == samples // 5
+    assert [len(batch.labels) for batch in Draws(data, 5, 0).epoch(0)] == [5] * (samples // 5)
+    assert Draws(data, 1000, 0).batches_per_epoch == 1
+    assert [len(batch.labels) for batch in Draws(data, 1000, 0).epoch(0)] == [samples]
 
 
 def test_the_same_seed_and_epoch_give_the_same_batches(toy: Path) -> None:
-    first, again = (list(training_set(toy).epoch(3, 4, seed=5)) for _ in range(2))
+    first, again = (list(Draws(training_set(toy), 4, 5).epoch(3)) for _ in range(2))
     assert same(first, again)
     # Not even what was kept or drawn before matters.
     data = training_set(toy, max_bytes=0)
-    list(data.epoch(2, 4, seed=5))
-    assert same(first, list(data.epoch(3, 4, seed=5)))
+    list(Draws(data, 4, 5).epoch(2))
+    assert same(first, list(Draws(data, 4, 5).epoch(3)))
 
 
 def test_another_epoch_or_seed_gives_others(toy: Path) -> None:
     data = training_set(toy)
-    first = list(data.epoch(3, 4, seed=5))
-    assert not same(first, list(data.epoch(4, 4, seed=5)))
-    assert not same(first, list(data.epoch(3, 4, seed=6)))
+    first = list(Draws(data, 4, 5).epoch(3))
+    assert not same(first, list(Draws(data, 4, 5).epoch(4)))
+    assert not same(first, list(Draws(data, 4, 6).epoch(3)))
 
 
 def test_every_video_is_cut_anew_in_every_epoch(toy: Path, numbers: Callable[[object], list[int]]) -> None:
     data = training_set(toy)
     starts = np.zeros((6, len(data.samples)), int)
     for epoch in range(6):
-        (batch,) = data.epoch(epoch, 1000, seed=1, augmented=False)
+        (batch,) = Draws(data, 1000, 1, augmented=False).epoch(epoch)
         order = np.random.default_rng([1, epoch]).permutation(len(data.samples))
         starts[epoch, order] = numbers(batch.inputs[:, 0, :, 0])
     assert all(len(set(column)) > 1 for column in starts.T)
@@ -102,7 +103,7 @@ def test_without_augmentation_frames_and_actions_belong_together(toy: Path, numb
     data = training_set(toy)
     records = {record.name: record for record in load_dataset(toy).records}
     order = np.random.default_rng([1, 0]).permutation(len(data.samples))
-    (batch,) = data.epoch(0, 1000, seed=1, augmented=False)
+    (batch,) = Draws(data, 1000, 1, augmented=False).epoch(0)
     assert torch.cat(batch.labels).unique().tolist() == [0, 1]
     for row, index in enumerate(order):
         shown = numbers(batch.inputs[row, 0].permute(1, 0, 2, 3))
@@ -122,7 +123,7 @@ def test_without_augmentation_frames_and_actions_belong_together(toy: Path, numb
 
 def test_a_video_shorter_than_the_window_is_masked(toy: Path) -> None:
     data = training_set(toy, sampling=SAMPLING.model_copy(update={"window": 32}))
-    (batch,) = data.epoch(0, 1000, seed=0)
+    (batch,) = Draws(data, 1000, 0).epoch(0)
     for mask in batch.masks:
         valid = int(mask.sum())
         assert 22 <= valid <= 24
@@ -179,7 +180,7 @@ def test_a_resized_video_is_one_window(toy: Path, numbers: Callable[[object], li
     assert ActionGrid(dataset, "test", source).inside("testing_0", windows[0].window)[0].tolist() == [[2, 6]]
     data = training_set(toy, sampling=sampling)
     assert len(data.samples) == len(dataset.split("train"))
-    (batch,) = data.epoch(0, 100, 0, augmented=False)
+    (batch,) = Draws(data, 100, 0, augmented=False).epoch(0)
     assert all(numbers(clip[0].permute(1, 0, 2, 3)) == list(range(1, 48, 3)) for clip in batch.inputs)
 
 

@@ -18,6 +18,7 @@ from tadshrink.stages.align import align
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
+from tadshrink.training.draws import Draws
 from tests.notes import Notes
 
 
@@ -136,7 +137,7 @@ def test_interrupted_with_kept_answers_and_a_head_start_it_gives_the_same_file(t
     assert any(note.startswith("teacher: ") and "the others were known" in note for note in reporter.notes)
     training = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
     with pytest.raises(KeyboardInterrupt):
-        again(tiny, chain, tmp_path / "aligned.pth", interrupt("align", training.batches_per_epoch(2) + 1), **KEPT)
+        again(tiny, chain, tmp_path / "aligned.pth", interrupt("align", Draws(training, 2, 0).batches_per_epoch + 1), **KEPT)
     again(tiny, chain, tmp_path / "aligned.pth", **KEPT)
     assert (tmp_path / "aligned.pth").read_bytes() == (tmp_path / "whole.pth").read_bytes()
 
@@ -169,4 +170,4 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tiny, chain, 
 
 def _steps_per_epoch(tiny, chain) -> int:
     training = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
-    return training.batches_per_epoch(chain.settings.batch_size)
+    return Draws(training, chain.settings.batch_size, 0).batches_per_epoch

@@ -16,6 +16,7 @@ from tadshrink.stages import train as module
 from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.evaluate import evaluate
 from tadshrink.stages.train import train
+from tadshrink.training.draws import Draws
 from tadshrink.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(epochs=2, batch_size=4, seed=7)
@@ -46,7 +47,7 @@ def test_the_checkpoint_is_for_the_datasets_classes_and_windows(tiny, tmp_path: 
 def test_interrupted_and_repeated_it_gives_the_same_file(tiny, tmp_path: Path, interrupt) -> None:
     straight, broken = tmp_path / "a.pth", tmp_path / "b.pth"
     train(tiny.choice, straight, "tiny", SETTINGS, "cpu")
-    steps = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)).batches_per_epoch(4)
+    steps = Draws(module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)), 4, 0).batches_per_epoch
     with pytest.raises(KeyboardInterrupt):
         train(tiny.choice, broken, "tiny", SETTINGS, "cpu", interrupt("train", steps + 1))
     assert not broken.exists()
@@ -58,7 +59,7 @@ def test_interrupted_and_repeated_it_gives_the_same_file(tiny, tmp_path: Path, i
 
 
 def test_it_goes_on_only_in_the_same_number_format(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt) -> None:
-    steps = module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)).batches_per_epoch(4)
+    steps = Draws(module.TrainingSet(tiny.data, "train", module.open_source(tiny.data, tiny.config.sampling)), 4, 0).batches_per_epoch
     with pytest.raises(KeyboardInterrupt):
         train(tiny.choice, tmp_path / "a.pth", "tiny", SETTINGS, "cpu", interrupt("train", steps + 1))
     monkeypatch.setattr(module, "choose_compute", lambda *given: replace(choose_compute(*given), dtype=torch.bfloat16))

@@ -4,7 +4,6 @@ from itertools import chain
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from tadshrink.data.loader import TrainingSet
 from tadshrink.data.sources import open_source
@@ -15,15 +14,6 @@ from tadshrink.training.draws import Draws
 
 def some(count: int, batch_size: int, **more: object) -> Draws:
     return Draws(SimpleNamespace(samples=[None] * count), batch_size, 5, **more)
-
-
-def test_alone_and_with_all_samples_it_draws_what_the_training_set_draws(tiny) -> None:
-    data = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
-    ours, theirs = list(Draws(data, 4, 3).epoch(1)), list(data.epoch(1, 4, 3))
-    assert len(ours) == len(theirs) == Draws(data, 4, 3).batches_per_epoch
-    for first, second in zip(ours, theirs, strict=True):
-        assert torch.equal(first.inputs, second.inputs)
-        assert all(map(torch.equal, first.segments, second.segments))
 
 
 @pytest.mark.parametrize(("count", "size", "subset", "want"), [(10, 4, 1.0, [4, 4]), (10, 4, 0.5, [4]), (3, 4, 1.0, [3]), (10, 2, 0.01, [1])])
