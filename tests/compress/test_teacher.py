@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -35,6 +37,15 @@ def test_a_window_that_comes_again_is_not_computed_again(detector: Detector, bat
     assert (forgetful.computed, forgetful.kept) == (12, {})
     assert teacher.account().startswith("teacher: 4 of 12 answers computed, the others were known; 4 windows in 0.00 GB")
     assert "--teacher-memory" not in teacher.account() and "which is full (--teacher-memory)" in forgetful.account()
+
+
+def test_the_same_pixels_with_another_mask_are_another_window(detector: Detector, batches: list[Batch]) -> None:
+    masks = batches[0].masks.clone()
+    masks[:, masks.shape[1] // 2:] = False
+    teacher = Teacher(detector, ALL, 1 << 30)
+    first, other = (teacher.lesson(batch).answer for batch in (batches[0], replace(batches[0], masks=masks)))
+    assert teacher.computed == 6
+    assert not torch.equal(first.logits, other.logits)
 
 
 def test_answers_are_those_for_the_whole_batch(detector: Detector, batches: list[Batch]) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress import journal
 from tadshrink.compress.select_settings import METRICS, SelectOptions
 from tadshrink.errors import UserError
 from tadshrink.stages import select as module
+from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.select import select
 
 
@@ -91,6 +93,21 @@ def test_an_interrupted_selection_goes_on(tiny, tmp_path: Path, interrupt) -> No
     assert windows[0] < windows[1]
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.pth", "b.pth"]
+
+
+@pytest.mark.parametrize("change", ["split", "dataset"])
+def test_what_was_found_on_other_videos_is_not_taken(tiny, tmp_path: Path, interrupt, change: str) -> None:
+    data = yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder)}
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(data))
+    given = (tiny.checkpoint, DatasetChoice(str(tmp_path / "d.yaml")), tmp_path / "a.pth", SelectOptions(metric="loss", batch_size=1))
+    with pytest.raises(KeyboardInterrupt):
+        select(*given, "heldout", "cpu", interrupt("select", 11))
+    if change == "dataset":
+        (tmp_path / "d.yaml").write_text(yaml.safe_dump(data | {"heldout": 0.2}))
+    again = interrupt("select", 1)
+    with pytest.raises(KeyboardInterrupt):
+        select(*given, "train" if change == "split" else "heldout", "cpu", again)
+    assert any("starting anew" in note for note in again.notes)
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
