@@ -26,6 +26,11 @@ class Compute:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def kind(self) -> str:
+        """Of the device and the number format, as far as results depend on them."""
+        return f"{self.device.type} {self.dtype_name}"
+
     def autocast(self) -> torch.autocast:
         """Context in which a model runs with :attr:`dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16 if self.dtype == torch.float32 else self.dtype,

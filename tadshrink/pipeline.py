@@ -99,10 +99,9 @@ class _Run:
             step = self.steps.prune(len(steps) + 1, self._good(kept), kept[-1] if kept else before)
             fallen = self.rule.fallen([], step, before)
             step["kept"] = fallen is None
-            stopped = f"{stopped}; {fallen}" if fallen else stopped
-            share = 0.0 if fallen else step["pruned"]
             # What drops alone did not reach, pruning may.
-            stopped = stopped if fallen else self.rule.fast_enough(step) or stopped
+            stopped = f"{stopped}; {fallen}" if fallen else self.rule.fast_enough(step) or stopped
+            share = 0.0 if fallen else step["pruned"]
             steps, kept = [*steps, step], kept if fallen else [*kept, step]
         return steps, self._good(kept), self.rule.sentence(stopped, gone, share)
 

@@ -43,7 +43,7 @@ def add_lora(detector: Detector, rank: int, alpha: float, targets: Sequence[str]
     from tadshrink.compress.fused_lora import fuse
 
     # By their full names, as peft would take the ends for those of any block.
-    layers = [name for name, _ in detector.blocks.named_modules() if name.endswith(_ends(targets)) and int(name.split(".")[0]) >= first]
+    layers = [name for name in layers_of(detector, targets) if int(name.split(".")[0]) >= first]
     detector.requires_grad_(False)
     if not layers:
         return
@@ -65,8 +65,10 @@ def _widen(detector: Detector, rank: int) -> None:
             value.mul_(rank**0.5)
 
 
-def _ends(targets: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f".{target}" for target in targets)
+def layers_of(detector: Detector, targets: Sequence[str]) -> dict[str, nn.Module]:
+    """The layers of the blocks whose names end so, by those names."""
+    ends = tuple(f".{target}" for target in targets)
+    return {name: layer for name, layer in detector.blocks.named_modules() if name.endswith(ends)}
 
 
 def split_lora(detector: Detector) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -102,8 +104,7 @@ def load_lora(detector: Detector, lora: dict[str, Any], where: object) -> None:
 
 
 def _check_targets(detector: Detector, targets: list[str], where: object) -> None:
-    names = [f".{name}" for name, _ in detector.blocks.named_modules()]
-    strange = [target for target in targets if not any(name.endswith(f".{target}") for name in names)]
+    strange = [target for target in targets if not layers_of(detector, [target])]
     if strange or not targets:
         raise UserError(f"LoRA is for layers that the model does not have ({', '.join(strange) or 'none is named'})", where=where, fix=_AGAIN)
 

@@ -46,10 +46,13 @@ def rungs(groups: Sequence[Sequence[object]], candidates: int, top: int) -> list
 
 def stopped(judge: Judge, tallies: Mapping[Key, Tally], rung: Rung, top: int) -> dict[Key, str]:
     """Which of the candidates do not go on, and why; the ``top`` best always do."""
+    seen = judge.informative(next(iter(tallies.values())))
+    if seen < FEWEST:
+        return {}
     found = {key: judge.resampled(tally, RESAMPLES) for key, tally in tallies.items()}
     best = sorted(found, key=lambda key: -judge.sign * found[key][0])
     (leader, around), out = found[best[top - 1]], {}
-    sigmas = margin(judge.informative(next(iter(tallies.values()))))
+    sigmas = margin(seen)
     for key in best[top:]:
         score, resampled = found[key]
         if judge.sign * (score - leader) + sigmas * float((resampled - around).std()) < 0:

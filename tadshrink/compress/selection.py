@@ -18,7 +18,7 @@ from tadshrink.compress.benches import BENCHES
 from tadshrink.compress.candidates import WHOLE, Candidate, Key, Ranking, candidates, ranked
 from tadshrink.compress.journal import Entry, Journal
 from tadshrink.compress.judges import Bench, Found, Judge, Windows
-from tadshrink.compress.racing import FEWEST, Rung, rungs, stopped
+from tadshrink.compress.racing import Rung, rungs, stopped
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.loader import inference_batches, prefetch, with_last
@@ -156,9 +156,8 @@ class _Selection:
             self.tallies[key].update(tally)
         self.done += 1
         rung = self.race.get(self.done)
-        alive = {key: self.tallies[key] for key in self._alive()}
-        if rung and self.judge.informative(next(iter(alive.values()))) >= FEWEST:
-            out = stopped(self.judge, alive, rung, self.top)
+        if rung:
+            out = stopped(self.judge, {key: self.tallies[key] for key in self._alive()}, rung, self.top)
             self.out |= {key: self._judged(key, why) for key, why in out.items()}
 
     def _judged(self, key: Key, why: str | None = None) -> Candidate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tadshrink.compress.lora import add_lora, before, heal_parameters
+from tadshrink.compress.lora import add_lora, before, heal_parameters, layers_of
 from tadshrink.compress.pruning import TOGETHER
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.trace import ENTRY
@@ -43,9 +43,8 @@ def make_student(detector: Detector, settings: AlignSettings, first: int | None 
 
 def present(detector: Detector, settings: AlignSettings) -> list[str]:
     """Ends of the names of the layers that are to get updates, as far as there are any: halves of blocks may be gone."""
-    names = [name for name, _ in detector.blocks.named_modules()]
-    ends = [end for layer in settings.lora_targets for end in detector.body.layers[layer]]
-    return [end for end in ends if any(name.endswith(f".{end}") for name in names)]
+    ends = (end for layer in settings.lora_targets for end in detector.body.layers[layer])
+    return [end for end in ends if layers_of(detector, [end])]
 
 
 def _rank(detector: Detector, settings: AlignSettings) -> int:
@@ -79,8 +78,8 @@ def check_pruned(detector: Detector, settings: AlignSettings) -> None:
         UserError: a start of the updates that so narrow layers do not take.
     """
     if settings.heal == "lora":
-        least = {"qkv": detector.config.compute_width // block_sizes(detector, min(detector.blocks.left))[0], "fc1": TOGETHER}
-        narrow = {"proj": least["qkv"], "fc2": least["fc1"], **least}
+        head = detector.config.compute_width // block_sizes(detector, min(detector.blocks.left))[0]
+        narrow = {"qkv": head, "proj": head, "fc1": TOGETHER, "fc2": TOGETHER}
         _check_start(_rank(detector, settings), min(narrow[layer] for layer in settings.lora_targets), settings)
 
 
@@ -93,9 +92,8 @@ def _check_start(rank: int, width: int, settings: AlignSettings) -> None:
 
 def _widths(detector: Detector, settings: AlignSettings) -> Iterator[int]:
     """The lesser side of each matrix that gets updates."""
-    ends = tuple(f".{end}" for layer in settings.lora_targets for end in detector.body.layers[layer])
     yield detector.config.compute_width
-    yield from (min(module.weight.shape[:2]) for name, module in detector.blocks.named_modules() if name.endswith(ends))
+    yield from (min(layer.weight.shape[:2]) for layer in layers_of(detector, present(detector, settings)).values())
 
 
 def described(detector: Detector, settings: AlignSettings) -> str:

@@ -42,5 +42,3 @@ def _same(size: int, group: list[SplitFile]) -> Iterator[Problem]:
         if other.split != file.split and other.record != file.record:
             yield Problem("same file in two splits", file.path, f"{file.record} of {file.split!r}",
                           f"{size:,} bytes as in {other.record} of {other.split!r} ({other.path.name}), and the same at start, middle and end")
-
-

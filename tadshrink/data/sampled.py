@@ -13,6 +13,7 @@ PIECE = 4096
 def sampled(path: Path) -> str | None:
     """What a file is told from others by where reading all of it would take too long: its size, and its content at start, middle and end.
     ``None`` where there is no file."""
+    # Path.is_file fails on a name that is too long for any file.
     if not os.path.isfile(path):
         return None
     size, found = os.path.getsize(path), hashlib.sha256()

@@ -128,7 +128,7 @@ def split_place(backbone: BackboneConfig | SlowOnlyConfig, split: str) -> int | 
     return int(match[1]) if match and int(match[1]) < backbone.depth else None
 
 
-def check_sizes(config: RecogniserConfig, where: object = None, fix: str = "") -> None:
+def check_sizes(config: RecogniserConfig, where: object = None, fix: str | None = None) -> None:
     """Raise one :class:`UserError` that lists everything that does not fit together."""
     rules = {"there must be a class, and no class twice": 0 < len(config.classes) == len(set(config.classes)),
              "std must be positive": min(config.std) > 0}

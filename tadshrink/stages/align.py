@@ -78,7 +78,7 @@ def align_opened(student: Opened, teacher: Opened, data: Dataset | RecognitionDa
     arguments = {**dataset.arguments(), **settings.model_dump(mode="json"), "teacher": teacher.checksum}
     model = student.checkpoint
     fingerprint = {"command": "align", "student": student.checksum, "architecture": model.architecture, "dropped": model.dropped, **arguments,
-                   "data": side.state(data), "processes": world().size, "device": f"{compute.device.type} {compute.dtype_name}"}
+                   "data": side.state(data), "processes": world().size, "device": compute.kind}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     changed = _correct(detector, teacher.detector, training, settings, compute, reporter) + narrower(detector, teacher.detector)
     first = first_trained(detector, settings, changed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tadshrink.checkpoint.format import Checkpoint, record
 from tadshrink.checkpoint.io import save_checkpoint
@@ -49,6 +49,9 @@ class Opened:
     detector: Detector
     compute: Compute
     checksum: str
+
+
+AnyOpened = TypeVar("AnyOpened", bound=Opened)
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,13 @@ def fitted(opened: Opened, dataset: Dataset, reporter: Reporter, scores: VideoSc
     where = dataset.config.name
     if scores is None or len(opened.detector.config.classes) > 1:
         dataset = as_one_class(dataset, opened.detector.config, reporter)
-        opened = _renamed(opened, named_classes(opened.detector.config, dataset, where, reporter).classes)
+        opened = renamed(opened, named_classes(opened.detector.config, dataset, where, reporter).classes)
     check_dataset(dataset, opened.detector.config, where, scores)
     return opened, dataset
 
 
-def _renamed(opened: Opened, classes: tuple[str, ...]) -> Opened:
+def renamed(opened: AnyOpened, classes: tuple[str, ...]) -> AnyOpened:
+    """The model with these names of its classes, and a checkpoint that says so."""
     if classes == opened.detector.config.classes:
         return opened
     opened.detector.config = opened.detector.config.model_copy(update={"classes": classes})

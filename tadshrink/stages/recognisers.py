@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 
@@ -24,13 +24,12 @@ from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
 from tadshrink.recognition.views import ClipSource, Views, parse_views
 from tadshrink.reporting import Reporter
-from tadshrink.stages.common import DatasetChoice, Opened, placed
+from tadshrink.stages.common import AnyOpened, DatasetChoice, Opened, placed, renamed
 from tadshrink.stages.inputs import PLACEHOLDER
 from tadshrink.stages.opening import check_as_is
 
 #: Class names that a message shows.
 SHOWN = 5
-AnyOpened = TypeVar("AnyOpened", bound=Opened)
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,7 @@ def fitted(opened: AnyOpened, dataset: RecognitionDataset, reporter: Reporter) -
                             f"({_some(unknown)}; the model has {_some(config.classes)})", where=dataset.where,
                             fix="Use a dataset with the labels that the model was trained on, or name its classes: --set classes=FILE")
         reporter.note(f"the model has no class names: those of dataset {dataset.config.name!r} are taken, in their order")
-        config = config.model_copy(update={"classes": dataset.classes})
-        opened.detector.config = config
-        checkpoint = replace(opened.checkpoint, architecture=config.model_dump(mode="json"), classes=list(config.classes))
-        return replace(opened, checkpoint=checkpoint)
+        return renamed(opened, dataset.classes)
     if len(dataset.classes) < len(config.classes):
         reporter.note(f"the dataset has {len(dataset.classes)} of the model's {len(config.classes)} classes; the model may name any of them")
     return opened

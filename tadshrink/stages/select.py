@@ -80,7 +80,7 @@ def select_opened(opened: Opened, data: Dataset | RecognitionDataset, dataset: D
 
     model, compute = opened.checkpoint, opened.compute
     fixed = {"command": "select", "model": opened.checksum, "architecture": model.architecture, "dropped": model.dropped, "split": split,
-             "data": side_of(model).state(data), "device": f"{compute.device.type} {compute.dtype_name}"}
+             "data": side_of(model).state(data), "device": compute.kind}
     # In a race the others are not stopped: their agreement with the winner's metric is what one wants to know.
     runs = [options] + [options.model_copy(update={"metric": name, "race": False}) for name in options.compare if name != options.metric]
     journals = [Journal(output.with_name(f"{output.name}.{run.metric}{UNFINISHED}"), fixed | run.model_dump(exclude={"compare"}))

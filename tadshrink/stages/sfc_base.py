@@ -74,7 +74,7 @@ def train_base(dataset: RecognitionChoice, output: Path, arch: str = "recogniser
     arguments = {**dataset.arguments(), "arch": arch, "clip_config": config.clip.model_dump(), **start, **settings.model_dump()}
     resume = Resume(output.with_name(output.name + ".training"),
                     {"command": "sfc base", **arguments, "config": config.model_dump(mode="json"), "data": data.state(),
-                     "device": f"{compute.device.type} {compute.dtype_name}"})
+                     "device": compute.kind})
     curve = fit(task, settings, compute, resume, "train on clips", reporter)
     measure_norms(task, compute)
     heldout = judge(opened, held, VIEWS, source, settings.batch_size, f"evaluate {HELDOUT}", reporter).to_json()

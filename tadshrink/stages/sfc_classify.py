@@ -54,8 +54,7 @@ def classify(checkpoint: Path | ModelFile, videos: Sequence[Path], views: str | 
         for path in videos:
             try:
                 record = TrimmedVideo(str(path), path, "")
-                row = predict(recogniser, [record], opened.source_once(reporter), wanted, opened.compute,
-                              batch_size)[0]
+                row = predict(recogniser, [record], opened.source_once(reporter), wanted, opened.compute, batch_size)[0]
                 best = row.argsort(descending=True, stable=True)[:top].tolist()
                 found[str(path)] = [(recogniser.config.classes[number], float(row[number])) for number in best]
             except UserError as error:

@@ -67,7 +67,7 @@ def _fingerprint(opened: OpenedRecogniser, arguments: dict[str, Any], data: Reco
     """All that the result depends on, so not where features are kept."""
     settings = {name: value for name, value in arguments.items() if name != "keep_mib"}
     return {"command": "sfc train", "parent": opened.checksum, **settings, "config": opened.recogniser.config.model_dump(mode="json"),
-            "dropped": opened.checkpoint.dropped, "data": data.state(), "device": f"{opened.compute.device.type} {opened.compute.dtype_name}"}
+            "dropped": opened.checkpoint.dropped, "data": data.state(), "device": opened.compute.kind}
 
 
 def _in_turn(sfc: SfcConfig, reporter: Reporter) -> SfcConfig:

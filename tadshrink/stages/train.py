@@ -71,7 +71,7 @@ def train(dataset: DatasetChoice, output: Path, arch: str = "videomae-nano", set
     task = train_task(detector, TrainingSet(data, "train", source), settings)
     arguments = {**dataset.arguments(), "arch": arch, **start, **settings.model_dump()}
     fingerprint = {"command": "train", **arguments, "config": config.model_dump(mode="json"), "data": data_state(data),
-                   "device": f"{compute.device.type} {compute.dtype_name}"}
+                   "device": compute.kind}
     resume = Resume(output.with_name(output.name + ".training"), fingerprint)
     curve = fit(task, settings, compute, resume, "train", reporter)
     config = _with_rate(config, data, source)

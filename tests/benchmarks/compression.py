@@ -120,11 +120,11 @@ class Job:
 
     def found(self, variant: str) -> Path:
         """Where the result of a variant is kept."""
-        return self.folder / f"{variant.replace(' ', '-').replace(',', '')}-{self.seed}.json"
+        return self.folder / f"{slug(variant)}-{self.seed}.json"
 
     def keep(self, variant: str) -> None:
         """Do a variant, and keep its rows with the most memory that this process has taken; unless another has done part of the work."""
-        name = "longer" if variant == LONGER else variant.replace(" ", "-").replace(",", "")
+        name = "longer" if variant == LONGER else slug(variant)
         begun = any(self.folder.glob(f"{name}-{self.seed}[-.]*"))
         rows = self.do(variant)
         peak = None if begun else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -175,7 +175,7 @@ class Job:
 
     def run_folder(self, variant: str, target: str) -> Path:
         """Work dir of a run."""
-        return self.folder / f"{variant.replace(' ', '-')}-{self.seed}-{target.rstrip('%')}"
+        return self.folder / f"{slug(variant)}-{self.seed}-{target.rstrip('%')}"
 
     @staticmethod
     def is_for_each(variant: str) -> bool:
@@ -204,6 +204,11 @@ class Job:
         return {"target": target, "seconds": seconds, "macs": detector_macs(detector).total,
                 "blocks": len(detector.blocks.indices), **more,
                 **{split: {"average_map": score["average_map"], "map": score["map"]} for split, score in splits.items()}}
+
+
+def slug(variant: str) -> str:
+    """How the names of its files begin."""
+    return variant.replace(" ", "-").replace(",", "")
 
 
 def jobs(benchmark: Benchmark, seeds: int) -> list[tuple[str, int]]:

@@ -115,7 +115,12 @@ def find_annotations(path: str | Path, settings: AnnotationSettings = DEFAULTS) 
 
 def has_known_form(path: Path) -> bool:
     """Whether a file, or a folder, holds annotations of any form."""
-    return any(form.recognise(Source(path)) for form in FORMATS.values())
+    return _recognised(Source(path)) is not None
+
+
+def _recognised(source: Source) -> Format | None:
+    """The first form that it has."""
+    return next((form for form in FORMATS.values() if form.recognise(source)), None)
 
 
 def _format(source: Source, settings: AnnotationSettings) -> Format:
@@ -124,7 +129,7 @@ def _format(source: Source, settings: AnnotationSettings) -> Format:
         if not form.recognise(source):
             raise UserError(f"not annotations in the form {form.title!r}", where=source.path, fix="Correct 'annotation_format', or take 'auto'")
         return form
-    form = next((form for form in FORMATS.values() if form.recognise(source)), None)
+    form = _recognised(source)
     if form is None:
         forms = ", ".join(known.title for known in FORMATS.values())
         what = "in this folder there are no annotations" if source.path.is_dir() else "no 'database' object, and no annotations"
