@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from typing import Any
 
 
-def table(records: list[dict[str, Any]], found: dict[str, dict[str, float]]) -> str:
+def table(records: list[dict[str, Any]], speeds: dict[str, float]) -> str:
     """Mean and spread over seeds of every variant, target by target, as Markdown."""
     base = next(record["rows"][0]["macs"] for record in records)
     lines = ["| | model | blocks | MACs | speed-up | test average mAP, per seed | mean | spread | mAP@0.5 | held-out mean | time | memory |",
@@ -15,12 +15,13 @@ def table(records: list[dict[str, Any]], found: dict[str, dict[str, float]]) -> 
         for variant in dict.fromkeys(record["variant"] for record in records):
             mine = [(record, row) for record in records for row in record["rows"] if (record["variant"], row["target"]) == (variant, target)]
             if mine:
-                lines.append(_line(target, variant, mine, base, found.get(variant, {}).get(target)))
+                lines.append(_line(target, variant, mine, base, speeds))
     return "\n".join(lines) + "\n"
 
 
-def _line(target: str, variant: str, mine: list[tuple[dict[str, Any], dict[str, Any]]], base: int, speedup: float | None) -> str:
+def _line(target: str, variant: str, mine: list[tuple[dict[str, Any], dict[str, Any]]], base: int, speeds: dict[str, float]) -> str:
     rows = [row for _, row in mine]
+    speedup = speeds.get(str(rows[0]["blocks"]))
     scores, heldout = ([row[split]["average_map"] for row in rows] for split in ("testing", "heldout"))
     # Of jobs that one process did from start to end. On a shared machine others make a job longer, never shorter.
     whole = [(row["seconds"], record["peak_bytes"]) for record, row in mine if record["peak_bytes"]]

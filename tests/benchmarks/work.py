@@ -14,7 +14,7 @@ def check_same(folder: Path, settings: Any) -> None:
     Raises:
         SystemExit: it was made with others, or nobody knows with which.
     """
-    told = _plain(settings)
+    told = plain(settings)
     kept = folder / "settings.json"
     if not kept.exists() and folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty, and does not say how its content was made: give another --work-dir, or delete it")
@@ -26,10 +26,10 @@ def check_same(folder: Path, settings: Any) -> None:
         raise SystemExit(f"{folder} holds results with other settings ({', '.join(sorted(changed))}): give another --work-dir, or delete it")
 
 
-def _plain(value: Any) -> Any:
-    """As JSON reads it again; files by their names, as the package may lie elsewhere."""
+def plain(value: Any) -> Any:
+    """Settings as JSON reads it again; files by their names, as the package may lie elsewhere."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value.name if isinstance(value, Path) else value
