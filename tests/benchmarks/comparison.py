@@ -10,17 +10,16 @@ take a step more. One-shot has the same epochs at once. Blocks are chosen by hel
 which looks at no data, or by Taylor's formula on the held-out videos; both healed by LoRA with the same rate, which was not tuned for either.
 
 Test videos are looked at once for each model, and decide nothing: which model counts as "without a loss" is decided on held-out ones. Time
-is that of one window, all models of seed 0 and their baseline in turn, in one process. What is done is kept in --work-dir: the same command
-goes on after an interruption. Prints Markdown and writes it,
-with all figures as JSON and a picture, to tests/benchmarks/results/.
+is that of one window, all models of seed 0 and their baseline in turn, in one process. Jobs are processes of their own, --processes at a
+time. What is done is kept in --work-dir and in tests/benchmarks/results/: the same command goes on after an interruption. Prints Markdown
+and writes it, with all figures as JSON and a picture, to tests/benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -35,7 +34,7 @@ from tadshrink.cli.console import ConsoleReporter
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.files import atomic_path, write_json, write_text
+from tadshrink.files import atomic_path, read_json, write_json, write_text
 from tadshrink.profiling.latency import Ratio
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.reporting import SILENT
@@ -45,8 +44,9 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
-from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder
+from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder, settings_of
 from tests.benchmarks.speeds import times_of
+from tests.benchmarks.work import recalled, run_jobs, slug
 
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
@@ -105,10 +105,14 @@ class Comparison(Job):
 
     def points(self, method: str) -> list[Point]:
         """What the models of a method are worth; kept, as test videos are looked at once."""
-        kept = self.folder / f"comparison-{method.replace(' ', '-')}-{self.seed}.json"
+        kept = self.compared(method)
         if not kept.exists():
             write_json(kept, [{**self.row("", path, 0.0), "path": str(path)} for path in METHODS[method](self)])
-        return json.loads(kept.read_text())
+        return read_json(kept)
+
+    def compared(self, method: str) -> Path:
+        """Where that is kept."""
+        return self.folder / f"comparison-{slug(method)}-{self.seed}.json"
 
 
 #: By name, from a seed to checkpoints.
@@ -124,11 +128,11 @@ METHODS: dict[str, Callable[[Comparison], list[Path]]] = {
 STYLES = ("o-", "s-", "s:", "D-", "^:", "v--")
 
 
-def speeds(job: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
+def speeds(one: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
     """How many times as fast as the baseline each model of a seed is, and block drop beside channel pruning at 25 % fewer MACs."""
-    times = times_of([job.baseline, *(Path(point["path"]) for own in points.values() for point in own)])
-    found = {name: [Ratio.of(times[job.baseline], times[Path(point["path"])]).to_json() for point in own] for name, own in points.items()}
-    whole = job.macs(job.baseline)
+    times = times_of([one.baseline, *(Path(point["path"]) for own in points.values() for point in own)])
+    found = {name: [Ratio.of(times[one.baseline], times[Path(point["path"])]).to_json() for point in own] for name, own in points.items()}
+    whole = whole_macs(one)
     dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in ("block drop", PRUNED))
     beside = Ratio.of(times[Path(pruned["path"])], times[Path(dropped["path"])]).to_json()
     return {"speedups": found, "drop_over_pruning_at_75": beside, "threads": torch.get_num_threads()}
@@ -224,38 +228,83 @@ def picture(found_dots: dict[str, list[Dot]], before: float, path: Path) -> None
 
 
 def main() -> None:
-    """Run, print, and keep the figures."""
+    """Run, print, and keep the figures; or one job, as a child process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=("hapt", "synthetic"), required=True)
     parser.add_argument("--data", type=Path, help="folder of the real datasets")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work-dir", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    folder = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
-    benchmark = BENCHMARKS[given.dataset]
-    check_folder(folder, given.dataset)
-    jobs = [Comparison(benchmark, benchmark.choice(given.data), seed, folder) for seed in range(given.seeds)]
-    rows = [baseline(job) for job in jobs]
-    before = Dot(1.0, 1.0, *(tuple(row[split]["average_map"] for row in rows) for split in ("testing", "heldout")))
-    points = [{method: job.points(method) for method in METHODS} for job in jobs]
-    told = speeds(jobs[0], points[0])
-    drawn = dots(points, told, jobs[0].macs(jobs[0].baseline))
-    write_json(RESULTS / f"comparison_{given.dataset}.json", {
-        "command": f"python -m tests.benchmarks.comparison --dataset {given.dataset} --seeds {given.seeds}", "baseline": before.scores,
-        "points": [{method: [{key: value for key, value in point.items() if key != "path"} for point in own] for method, own in seed.items()}
-                   for seed in points], **told})
+    given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
+    check_folder(given.work_dir, given.dataset)
+    if given.job:
+        name, seed = given.job
+        one = job(given, int(seed))
+        one.keep(BASELINE) if name == BASELINE else one.points(name)
+    else:
+        print(compare(given))
+
+
+def compare(given: argparse.Namespace) -> str:
+    """Each job that is not done yet, in its own process; the table of all, which is kept."""
+    told = recall(given)
+    done = [job(given, seed) for seed in range(given.seeds)]
+    done[0].test_choice()
+    missing = [(method, one.seed) for method in METHODS for one in done if not one.compared(method).exists()]
+    baselines = [(BASELINE, seed) for seed in dict.fromkeys(seed for _, seed in missing) if not done[seed].baseline.exists()]
+    run_jobs("tests.benchmarks.comparison", given.work_dir, given.processes, baselines + missing,
+             lambda one: [(BASELINE, one[1])] if one[0] != BASELINE else [], lambda: keep(given, done, told))
+    told = told or speeds(done[0], {method: done[0].points(method) for method in METHODS})
+    keep(given, done, told)
+    before = Dot(1.0, 1.0, *(tuple(row["average_map"] for row in rows) for rows in zip(*map(baseline, done), strict=True)))
+    drawn = dots([{method: one.points(method) for method in METHODS} for one in done], told, whole_macs(done[0]))
     text = table(drawn, before, told)
     write_text(RESULTS / f"comparison_{given.dataset}.md", text)
     picture(drawn, before.average, RESULTS / f"comparison_{given.dataset}.png")
-    print(text)
+    return text
 
 
-def baseline(job: Comparison) -> Point:
-    """Its row; the baseline is trained if need be."""
-    kept = job.found(BASELINE)
-    if not kept.exists():
-        job.keep(BASELINE)
-    return json.loads(kept.read_text())["rows"][0]
+def job(given: argparse.Namespace, seed: int) -> Comparison:
+    """What is asked for, with a seed."""
+    benchmark = BENCHMARKS[given.dataset]
+    return Comparison(benchmark, benchmark.choice(given.data), seed, given.work_dir)
+
+
+def keep(given: argparse.Namespace, done: Sequence[Comparison], told: dict[str, Any]) -> None:
+    """Write what there is."""
+    there = [{method: [{key: value for key, value in point.items() if key != "path"} for point in one.points(method)]
+              for method in METHODS if one.compared(method).exists()} for one in done]
+    write_json(RESULTS / f"comparison_{given.dataset}.json", {
+        "command": f"python -m tests.benchmarks.comparison --dataset {given.dataset} --seeds {given.seeds}",
+        "settings": settings_of(given.dataset), "baselines": [read_json(one.found(BASELINE)) if one.found(BASELINE).exists() else None
+                                                              for one in done], "points": there, "speeds": told})
+
+
+def recall(given: argparse.Namespace) -> dict[str, Any]:
+    """The speeds that an earlier call has found. Its other figures are put into the work dir, where they are missing; but those of the
+    first seed only with the speeds, for which its models are needed."""
+    earlier = recalled(RESULTS / f"comparison_{given.dataset}.json", settings_of(given.dataset))
+    speeds = earlier.get("speeds", {})
+    for seed, (record, points) in enumerate(zip(earlier.get("baselines", []), earlier.get("points", []), strict=True)):
+        one = job(given, seed)
+        compared = {one.compared(method): own for method, own in points.items()} if seed or speeds else {}
+        for path, value in {one.found(BASELINE): record, **compared}.items():
+            if value and not path.exists():
+                write_json(path, value)
+    return speeds
+
+
+def baseline(one: Comparison) -> list[dict[str, float]]:
+    """What the baseline of a seed scores on test and on held-out videos."""
+    row = read_json(one.found(BASELINE))["rows"][0]
+    return [row[split] for split in ("testing", "heldout")]
+
+
+def whole_macs(one: Comparison) -> int:
+    """Of the baseline."""
+    return read_json(one.found(BASELINE))["rows"][0]["macs"]
 
 
 if __name__ == "__main__":

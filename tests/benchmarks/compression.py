@@ -22,11 +22,8 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +50,7 @@ from tadshrink.stages.train import train
 from tadshrink.training.settings import TrainSettings
 from tests.benchmarks.compression_table import table
 from tests.benchmarks.speeds import speedups
-from tests.benchmarks.work import check_same, plain
+from tests.benchmarks.work import Name, check_same, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
@@ -215,74 +212,44 @@ class Job:
                 **{split: {"average_map": score["average_map"], "map": score["map"]} for split, score in splits.items()}}
 
 
-def slug(variant: str) -> str:
-    """How the names of its files begin."""
-    return variant.replace(" ", "-").replace(",", "")
-
-
-def jobs(benchmark: Benchmark, seeds: int) -> list[tuple[str, int]]:
+def jobs(benchmark: Benchmark, seeds: int) -> list[Name]:
     """What is to be done, in this order: the first rows are complete before the last ones begin."""
     return [(variant, seed) for variant in (BASELINE, LONGER, *benchmark.variants) for seed in range(seeds)]
 
 
 def do_all(given: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Each job that is not done yet, in its own process; the results of all, and the speed of the models."""
-    todo = jobs(BENCHMARKS[given.dataset], given.seeds)
-    recall(given, todo)
+    todo, speeds = jobs(BENCHMARKS[given.dataset], given.seeds), recall(given)
     job(given, 0).test_choice()
-    started: dict[tuple[str, int], Future[None]] = {}
-    with ThreadPoolExecutor(given.processes) as pool:
-        for variant, seed in todo:
-            started[variant, seed] = pool.submit(do, given, variant, seed, started.get((BASELINE, seed)))
-        try:
-            for done in as_completed(started.values()):
-                done.result()
-                keep(given, found(given, todo), {})
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    run_jobs("tests.benchmarks.compression", given.work_dir, given.processes, [one for one in todo if not is_done(given, *one, bool(speeds))],
+             lambda one: [] if one[0] == BASELINE else [(BASELINE, one[1])], lambda: keep(given, found(given, todo), speeds))
     records = found(given, todo)
-    speeds = recalled(given)["speedups"] or measure_speeds(job(given, 0), records)
+    speeds = speeds or measure_speeds(job(given, 0), records)
     keep(given, records, speeds)
     return records, speeds
 
 
-def do(given: argparse.Namespace, variant: str, seed: int, baseline: Future[None] | None) -> None:
-    """One job, unless it is done; it needs the baseline of its seed, whose own record may be all that is left of it."""
+def is_done(given: argparse.Namespace, variant: str, seed: int, timed: bool) -> bool:
+    """Whether there is a record, and of a baseline that other jobs or the timing still need, the checkpoint as well."""
     mine = job(given, seed)
-    if baseline:
-        baseline.result()
-    needed = any(not mine.found(other).exists() for other in (LONGER, *mine.benchmark.variants))
-    if mine.found(variant).exists() and not (variant == BASELINE and needed and not mine.baseline.exists()):
-        return
-    print(f"{variant}, seed {seed}", file=sys.stderr, flush=True)
-    log = mine.folder / f"{slug(variant)}-{seed}.log"
-    with log.open("a") as lines:
-        ended = subprocess.run([sys.executable, "-m", "tests.benchmarks.compression", *sys.argv[1:], "--job", variant, str(seed)],
-                               stdout=lines, stderr=lines)
-    if ended.returncode:
-        raise SystemExit(f"{variant}, seed {seed} failed: see {log}")
+    needed = (seed == 0 and not timed) or any(not mine.found(other).exists() for other in (LONGER, *mine.benchmark.variants))
+    return mine.found(variant).exists() and (variant != BASELINE or not needed or mine.baseline.exists())
 
 
-def found(given: argparse.Namespace, todo: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+def found(given: argparse.Namespace, todo: Sequence[Name]) -> list[dict[str, Any]]:
     """What there is of these jobs, in their order."""
     paths = [job(given, seed).found(variant) for variant, seed in todo]
     return [read_json(path) for path in paths if path.exists()]
 
 
-def recalled(given: argparse.Namespace) -> dict[str, Any]:
-    """What the results of an earlier call say, unless they were made with other settings."""
-    path = RESULTS / f"compression_{given.dataset}.json"
-    kept = read_json(path) if path.exists() else {}
-    return kept if kept.get("settings") == settings_of(given.dataset) else {"records": [], "speedups": {}}
-
-
-def recall(given: argparse.Namespace, todo: Sequence[tuple[str, int]]) -> None:
-    """Put the records of an earlier call into the work dir, where they are missing."""
-    for record in recalled(given)["records"]:
+def recall(given: argparse.Namespace) -> dict[str, float]:
+    """The speeds that an earlier call has found. Its records are put into the work dir, where they are missing."""
+    earlier = recalled(RESULTS / f"compression_{given.dataset}.json", settings_of(given.dataset))
+    for record in earlier.get("records", []):
         path = job(given, record["seed"]).found(record["variant"])
-        if (record["variant"], record["seed"]) in todo and not path.exists():
+        if not path.exists():
             write_json(path, record)
+    return earlier.get("speedups", {})
 
 
 def measure_speeds(first: Job, records: Sequence[dict[str, Any]]) -> dict[str, float]:

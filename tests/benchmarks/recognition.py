@@ -12,14 +12,15 @@ Time and memory are those of the model on one video, decoding left out, all ways
 is told twice: with all views of a video in one call, as dense testing does on a GPU, and with two at a time, which is how many clips the one
 pass has at a time.
 
-What is done is kept in --work-dir: the same command goes on after an interruption. Prints a Markdown table and writes it, with all
-figures as JSON, to tests/benchmarks/results/.
+Jobs are processes of their own, --processes at a time. What is done is kept in --work-dir and in tests/benchmarks/results/: the same command
+goes on after an interruption. Prints a Markdown table and writes it, with all figures as JSON, to tests/benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -49,7 +50,7 @@ from tadshrink.stages.select import select
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_eval import evaluate_recogniser
 from tadshrink.stages.sfc_train import train_module
-from tests.benchmarks.work import check_same
+from tests.benchmarks.work import Name, check_same, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "10 views, crops in turn (10x1of3)": "10x1of3",
@@ -58,7 +59,9 @@ RATIOS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/10": 1 / 10}
 #: Blocks that are dropped before a module of the last ratio is fitted, out of twelve.
 DROPPED = 3
 DROP = f"SFC at 1/10, {DROPPED} of 12 blocks dropped"
-ALL = [*VIEWS, *(f"SFC at {ratio}" for ratio in RATIOS), DROP]
+SFC = "SFC at "
+ALL = [*VIEWS, *(f"{SFC}{ratio}" for ratio in RATIOS), DROP]
+BASE, SMALLER = "base", "blocks dropped"
 
 
 @dataclass(frozen=True)
@@ -126,46 +129,47 @@ class Job:
             now = done
         return now
 
-    def subjects(self) -> dict[str, tuple[Path, str]]:
-        """The checkpoint and the views of each way."""
-        ways = {name: (self.base, views) for name, views in VIEWS.items()}
-        ways |= {f"SFC at {text}": (self.module(self.base, ratio, f"sfc {text}"), ONE_PASS) for text, ratio in RATIOS.items()}
-        return ways | {DROP: (self.module(self.smaller, 1 / 10, "sfc dropped"), ONE_PASS)}
+    def subject(self, name: str) -> tuple[Path, str]:
+        """The checkpoint and the views of a way; a module is fitted if need be."""
+        if name in VIEWS:
+            return self.base, VIEWS[name]
+        if name == DROP:
+            return self.module(self.smaller, 1 / 10, "sfc dropped"), ONE_PASS
+        text = name.removeprefix(SFC)
+        return self.module(self.base, RATIOS[text], f"sfc {text}"), ONE_PASS
 
-    def top1(self) -> dict[str, dict[str, float]]:
-        """Accuracy of each way on the test videos."""
-        found = {}
-        for name, (checkpoint, views) in self.subjects().items():
-            kept, judged = self.file(name, None if views == ONE_PASS else 0).with_suffix(".json"), read_recogniser(checkpoint).checksum
-            if not kept.exists() or read_json(kept)["checksum"] != judged:
-                scores = evaluate_recogniser(checkpoint, self.choice, views, reporter=ConsoleReporter()).to_json()
-                write_json(kept, scores | {"checksum": judged})
-            found[name] = read_json(kept)
-        return found
+    def judged(self, name: str) -> Path:
+        """Where the accuracy of a way is kept."""
+        return self.folder / f"{slug(name)}-{self.seed}.json"
+
+    def judge(self, name: str) -> None:
+        """Find out how accurate a way is on the test videos."""
+        checkpoint, views = self.subject(name)
+        write_json(self.judged(name), evaluate_recogniser(checkpoint, self.choice, views, reporter=ConsoleReporter()).to_json())
 
     def costs(self) -> dict[str, Way]:
         """Multiply-adds, time and memory of each way."""
         subjects = []
-        for checkpoint, views in self.subjects().values():
+        for checkpoint, views in map(self.subject, ALL):
             recogniser = open_recogniser(read_recogniser(checkpoint), checkpoint)
             counted = "1x1" if views == UNIFORM else views
             ways = profile_recogniser(recogniser, None, ways=[counted] if views != ONE_PASS else ["1x1"]).ways
             subjects.append((recogniser, next(way for way in ways if way.name == counted)))
         compute = choose_compute("cpu", subjects[0][0].config.compute_width)
-        return dict(zip(self.subjects(), time_ways(subjects, Measure(), compute, ConsoleReporter()), strict=True))
+        return dict(zip(ALL, time_ways(subjects, Measure(), compute, ConsoleReporter()), strict=True))
 
 
-def table(found: list[dict[str, dict[str, float]]], costs: dict[str, Way]) -> str:
+def table(found: dict[str, list[dict[str, float]]], costs: dict[str, dict[str, Any]]) -> str:
     """A row for each way, as Markdown."""
     lines = ["| way | top-1, per seed | mean | spread | GMACs a video | ms a video | speed-up | memory | less memory | memory, two at a time |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for name in ALL:
-        scores, way = [seed[name]["top1"] for seed in (found if costs[name].name == ONE_PASS else found[:1])], costs[name]
+        scores, way = [score["top1"] for score in found[name]], costs[name]
         spread = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
-        speed = f"{way.faster.median:.2f}x ({way.faster.low:.2f} to {way.faster.high:.2f})"
-        memory, few = (f"{used.bytes / 2**20:.0f} MiB" for used in (way.memory, way.memory_few))
-        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {way.macs / 1e9:.2f} | "
-                     f"{way.latency.median:.1f} | {speed} | {memory} | {way.leaner:.1f}x | {few} |")
+        speed = "{median:.2f}x ({low:.2f} to {high:.2f})".format(**way["faster"])
+        memory, few = (f"{way[key]['bytes'] / 2**20:.0f} MiB" for key in ("memory", "memory_few"))
+        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {way['macs'] / 1e9:.2f} | "
+                     f"{way['latency']['median']:.1f} | {speed} | {memory} | {way['leaner']:.1f}x | {few} |")
     return "\n".join(lines) + "\n"
 
 
@@ -179,25 +183,87 @@ def dataset(name: str, data: Path | None, folder: Path) -> RecognitionChoice:
 
 
 def main() -> None:
-    """Run, print, and keep the figures."""
+    """Run, print, and keep the figures; or one job, as a child process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work-dir", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    folder = given.work_dir or Path("tadshrink-runs/recognition") / given.dataset
-    folder.mkdir(parents=True, exist_ok=True)
-    check_same(folder, asdict(BENCHMARKS[given.dataset]))
-    choice = dataset(given.dataset, given.data, folder)
-    jobs = [Job(BENCHMARKS[given.dataset], choice, seed, folder) for seed in range(given.seeds)]
-    found, costs = [job.top1() for job in jobs], jobs[0].costs()
-    data = f" --data {given.data}" if given.data else ""
+    given.work_dir = given.work_dir or Path("tadshrink-runs/recognition") / given.dataset
+    check_same(given.work_dir, settings_of(given.dataset))
+    if given.job:
+        do(job(given, int(given.job[1])), given.job[0])
+    else:
+        print(compare(given))
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Everything that decides the results of a dataset, defaults included."""
+    defaults = {one.__name__: one().model_dump(mode="json") for one in (ClipTrainSettings, ModuleTrainSettings, AlignSettings, SfcConfig)}
+    return {"benchmark": asdict(BENCHMARKS[name]), **defaults}
+
+
+def do(one: Job, name: str) -> None:
+    """One job."""
+    if name == BASE:
+        assert one.base
+    elif name == SMALLER:
+        assert one.smaller
+    else:
+        one.judge(name)
+
+
+def compare(given: argparse.Namespace) -> str:
+    """Each job that is not done yet, in its own process; the table of all, which is kept."""
+    costs = recall(given)
+    dataset(given.dataset, given.data, given.work_dir)
+    ways = [(name, seed) for seed in range(given.seeds) for name in ALL if seed == 0 or name not in VIEWS]
+    missing = [(name, seed) for name, seed in ways if not job(given, seed).judged(name).exists()]
+    run_jobs("tests.benchmarks.recognition", given.work_dir, given.processes, [(BASE, 0), (SMALLER, 0), *missing] if missing else [], needs,
+             lambda: keep(given, ways, costs))
+    costs = costs or {name: way.to_json() for name, way in job(given, 0).costs().items()}
+    text = table(keep(given, ways, costs), costs)
+    write_text(RESULTS / f"recognition_{given.dataset}.md", text)
+    return text
+
+
+def needs(one: Name) -> list[Name]:
+    """What must be there before a job."""
+    return {BASE: [], DROP: [(SMALLER, 0)]}.get(one[0], [(BASE, 0)])
+
+
+def job(given: argparse.Namespace, seed: int) -> Job:
+    """What is asked for, with a seed."""
+    return Job(BENCHMARKS[given.dataset], dataset(given.dataset, given.data, given.work_dir), seed, given.work_dir)
+
+
+def keep(given: argparse.Namespace, ways: Sequence[Name], costs: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Write what there is; accuracy by way, a figure for each seed."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, seed in ways:
+        if (path := job(given, seed).judged(name)).exists():
+            found.setdefault(name, []).append({"seed": seed, **read_json(path)})
+    data = " --data DATA" if given.data else ""
     write_json(RESULTS / f"recognition_{given.dataset}.json", {
         "command": f"python -m tests.benchmarks.recognition --dataset {given.dataset}{data} --seeds {given.seeds}",
-        "accuracy": found, "costs": {name: way.to_json() for name, way in costs.items()}})
-    write_text(RESULTS / f"recognition_{given.dataset}.md", table(found, costs))
-    print(table(found, costs))
+        "settings": plain(settings_of(given.dataset)), "accuracy": found, "costs": costs})
+    return found
+
+
+def recall(given: argparse.Namespace) -> dict[str, Any]:
+    """The costs that an earlier call has found. Its accuracies are put into the work dir, where they are missing; but those of the first
+    seed only with the costs, for which its models are needed."""
+    earlier = recalled(RESULTS / f"recognition_{given.dataset}.json", settings_of(given.dataset))
+    costs = earlier.get("costs", {})
+    for name, scores in earlier.get("accuracy", {}).items():
+        for score in scores:
+            path = job(given, score["seed"]).judged(name)
+            if not path.exists() and (costs or score["seed"]):
+                write_json(path, score)
+    return costs
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
-"""The work dir of a benchmark, whose results are used again by the same command."""
+"""The work dir of a benchmark, whose results are used again by the same command, and the jobs that fill it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from tadshrink.files import read_json, write_json
+
+#: What is done, and with which seed.
+Name = tuple[str, int]
 
 
 def check_same(folder: Path, settings: Any) -> None:
@@ -27,9 +34,58 @@ def check_same(folder: Path, settings: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Settings as JSON reads it again; files by their names, as the package may lie elsewhere."""
+    """Settings as JSON reads them again; files by their names, as the package may lie elsewhere."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.name if isinstance(value, Path) else value
+
+
+def recalled(results: Path, settings: Any) -> dict[str, Any]:
+    """What the results of an earlier call say, if they were made with these settings; they hold for a new work dir as well."""
+    kept = read_json(results) if results.exists() else {}
+    return kept if kept.get("settings") == plain(settings) else {}
+
+
+def run_jobs(module: str, folder: Path, processes: int, jobs: Iterable[Name], needs: Callable[[Name], Sequence[Name]],
+             after: Callable[[], None]) -> None:
+    """Call this module with the arguments of this process and ``--job NAME SEED`` for each job, so many at a time.
+
+    Args:
+        folder: where what each of them prints is kept.
+        needs: the jobs that must be done before one; they come before it, if they are to be done at all.
+        after: is called whenever a job is done.
+
+    Raises:
+        SystemExit: one has failed. Those under way end first.
+    """
+    started: dict[Name, Future[None]] = {}
+    with ThreadPoolExecutor(processes) as pool:
+        for job in jobs:
+            before = [started[other] for other in needs(job) if other in started]
+            started[job] = pool.submit(_run, module, folder, job, before)
+        try:
+            for done in as_completed(started.values()):
+                done.result()
+                after()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run(module: str, folder: Path, job: Name, before: Sequence[Future[None]]) -> None:
+    for other in before:
+        other.result()
+    name, seed = job
+    print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
+    log = folder / f"{slug(name)}-{seed}.log"
+    with log.open("a") as lines:
+        ended = subprocess.run([sys.executable, "-m", module, *sys.argv[1:], "--job", name, str(seed)], stdout=lines, stderr=lines)
+    if ended.returncode:
+        raise SystemExit(f"{name}, seed {seed} failed: see {log}")
+
+
+def slug(name: str) -> str:
+    """How the names of the files of a job begin."""
+    return name.replace(" ", "-").replace(",", "").replace("/", "-")
