@@ -52,6 +52,22 @@ def test_small_differences_do_not_look_like_cliffs() -> None:
     assert axis.get_ylim()[1] - axis.get_ylim()[0] > 2.9
 
 
+def test_there_is_nothing_above_all() -> None:
+    models = told()
+    best = [replace(models.baseline, heldout=scores(100.0), test=None), replace(models.steps[0].model, heldout=scores(99.9), test=None)]
+    axis, _ = axes_of(tradeoff.draw, told(baseline=best[0], steps=(replace(models.steps[0], model=best[1]),), final=None))
+    low, high = axis.get_ylim()
+    assert 100.0 < high < 100.3
+    assert high - low > 2.9
+
+
+def test_a_label_keeps_clear_of_the_mark_of_the_test_videos() -> None:
+    models = told()
+    for heldout, side in ((50.0, "top"), (70.0, "bottom")):
+        axis, _ = axes_of(tradeoff.draw, told(baseline=replace(models.baseline, heldout=scores(heldout), test=scores(60.0)), final=None))
+        assert axis.texts[0].get_verticalalignment() == side
+
+
 def test_cells_are_blue_where_the_model_is_better_without(findings: Findings) -> None:
     (axis,) = axes_of(importance.draw, findings)
     filled = [patch for patch in axis.patches if patch.get_fill()]

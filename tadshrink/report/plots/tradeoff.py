@@ -59,8 +59,10 @@ def _panel(axis: Axes, findings: Findings, models: list[Model], place: Callable[
                   linewidth=1.2)
     if wide or len(known) <= _LABELS:
         for x, model in known:
-            axis.annotate(_label(model), (x, model.heldout["average_map"]), xytext=(0, 6), textcoords="offset points", ha="center",
-                          fontsize=7, color=PAINT["muted"])
+            # Where the mark of the test videos is above it, below.
+            below = model.test is not None and model.test["average_map"] > model.heldout["average_map"]
+            axis.annotate(_label(model), (x, model.heldout["average_map"]), xytext=(0, -6 if below else 6), textcoords="offset points",
+                          ha="center", va="top" if below else "bottom", fontsize=7, color=PAINT["muted"])
 
 
 def _label(model: Model) -> str:
@@ -74,4 +76,6 @@ def _limits(findings: Findings, models: list[Model]) -> tuple[float, float]:
     values = [*(model.heldout["average_map"] for model in models), *tests]
     low, high = min(values), max(values)
     rest = max(_SPAN - (high - low), 0.25 * (high - low)) / 2
-    return low - rest, high + rest * 1.3
+    # There is nothing above 100 %, but a mark may lie on it.
+    beyond = max(0.0, high + rest * 1.3 - (100.0 + 0.1 * rest))
+    return low - rest - beyond, high + rest * 1.3 - beyond
