@@ -202,8 +202,8 @@ def main() -> None:
 
 def settings_of(name: str) -> dict[str, Any]:
     """Everything that decides the results of a dataset, defaults included."""
-    defaults = {one.__name__: one().model_dump(mode="json") for one in (ClipTrainSettings, ModuleTrainSettings, AlignSettings, SfcConfig)}
-    return {"benchmark": asdict(BENCHMARKS[name]), **defaults}
+    defaults = {one.__name__: one().model_dump(mode="json") for one in (ClipTrainSettings, ModuleTrainSettings, AlignSettings)}
+    return {"benchmark": asdict(BENCHMARKS[name]), "module": SfcConfig(split=BENCHMARKS[name].split).model_dump(mode="json"), **defaults}
 
 
 def do(one: Job, name: str) -> None:
