@@ -55,7 +55,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     import yaml
 
-    fix = f"Give sections {', '.join(SECTIONS)}, each with KEY: VALUE lines; see sample_configs/"
+    fix = f"Give sections {', '.join(SECTIONS)}, each with KEY: VALUE lines; see sample_configs/ beside the README"
     try:
         data = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -75,7 +75,8 @@ def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = No
     """
     merged = {name: {**recipe.get(name, {}), **(given or {}).get(name, {})} for name in SECTIONS}
     if twice := [name for name in ("select", "align") if name in merged["run"]]:
-        raise UserError(f"{', '.join(twice)}: a section of its own, not a key of 'run'", where=where, fix="See sample_configs/")
+        raise UserError(f"{', '.join(twice)}: a section of its own, not a key of 'run'", where=where,
+                        fix="See sample_configs/ beside the README")
     try:
         return RunSettings.model_validate({**merged["run"], "select": merged["select"], "align": merged["align"]})
     except ValidationError as error:

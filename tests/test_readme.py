@@ -124,6 +124,16 @@ def test_the_checkpoint_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_checkpoint(tmp_path / "base.pth").classes == ["jump", "throw"]
 
 
+def test_all_presets_of_foreign_checkpoints_are_named() -> None:
+    from tadshrink.checkpoint.foreign.presets import PRESETS
+
+    paragraph = README.split("Presets are those of the released models:")[1].split("\n\n")[0]
+    named = set()
+    for name, sizes in re.findall(r"`([a-z0-9-]{8,})`(?: \(([^)]*)\))?", paragraph):
+        named |= {name, *(f"{name[:-1]}{size}" for size in re.findall(r"`(.)`", sizes))}
+    assert named == set(PRESETS)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_sample_config_is_valid(path: Path) -> None:
     if path.stem.endswith("_model"):

@@ -67,7 +67,8 @@ def detector_in(content: Any, path: str | Path, settings: LoadSettings = AS_IS, 
         return read_foreign(content, settings, path, reporter)
     checkpoint = checkpoint_in(content, path)
     if is_recogniser(checkpoint.architecture):
-        raise UserError("a recogniser of trimmed videos, not a detector", where=path, fix="Give a detector; recognisers are for: tadshrink sfc")
+        raise UserError("a recogniser of trimmed videos, not a detector", where=path,
+                        fix="Give a detector; recognisers are for sfc, select, drop, align, merge, profile and export")
     checkpoint = overridden(checkpoint, settings, path, reporter)
     reporter.note(summary(checkpoint, path))
     return checkpoint

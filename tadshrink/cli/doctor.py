@@ -12,9 +12,9 @@ EXAMPLE = "tadshrink doctor --json"
 
 
 def command(json: options.Json = False) -> None:
-    """Check this machine: Python, torch, GPU, ONNX Runtime, video decoders, space and memory; and tell what costs what lacks.
+    """Check this machine: Python, torch, GPU, ONNX Runtime, video decoders, space and memory; and say what any missing part means.
 
-    Ends with 0 unless something lacks without which nothing works.
+    Ends with 0 unless something essential is missing.
     """
     from tadshrink.stages.doctor import doctor
 

@@ -25,7 +25,7 @@ _OPTIONS: dict[str, Any] = {
                                                   show_default=False, rich_help_panel=_PANEL)],
     "preset": Annotated[str | None, typer.Option("--preset", metavar="P", help="What the file's tensors cannot tell, by name, such as "
                                                  "adatad-thumos-videomae-s.", show_default=False, rich_help_panel=_PANEL)],
-    "config": Annotated[Path | None, typer.Option("--config", metavar="YAML", help="The same from a file of KEY: VALUE lines.",
+    "config": Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Settings as for --set, from a file of KEY: VALUE lines.",
                                                   show_default=False, rich_help_panel=_PANEL, autocompletion=completion.yamls)],
     "set_": Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One such setting, stronger than the file and the "
                                                      "preset; repeat it for more. Keys: heads, window, ... (an unknown one lists them all).",

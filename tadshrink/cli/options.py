@@ -24,8 +24,8 @@ Root = Annotated[Path | None, typer.Option("--root", help="Folder of the built-i
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on without the videos that are annotated and not here; they are "
                                             "counted and named. Default: they are an error.")]
 Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda. Default: a GPU if there is one.", show_default=False)]
-Compile = Annotated[bool, typer.Option("--compile", help="By torch.compile: faster by a fifth to a third for a ViT, after minutes the first "
-                                       "time. Eagerly where that fails.")]
+Compile = Annotated[bool, typer.Option("--compile", help="By torch.compile, which takes minutes the first time; faster on some machines, not "
+                                       "on all. Eagerly where it fails.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Windows per batch.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Split = Annotated[str, typer.Option("--split", help="training, heldout (a fixed part of training that is never trained on), validation, "

@@ -165,9 +165,9 @@ def parse_dataset_config(text: str, where: object) -> DatasetConfig:
     except yaml.YAMLError as error:
         raise UserError(f"not valid YAML: {error}", where=where, fix="Repair the file") from error
     if not isinstance(data, dict):
-        raise UserError("not a dataset YAML (a mapping of keys to values)", where=where, fix="See sample_configs/")
+        raise UserError("not a dataset YAML (a mapping of keys to values)", where=where, fix="See sample_configs/ beside the README")
     try:
         return DatasetConfig.model_validate(data)
     except ValidationError as error:
         raise UserError(f"bad dataset configuration: {'; '.join(problems_in(error))}", where=where,
-                        fix="See sample_configs/ for an example") from error
+                        fix="See sample_configs/ beside the README for an example") from error

@@ -105,7 +105,8 @@ class Dataset:
         present = sorted({record.subset for record in self.records})
         if subset == self.config.splits.train and subset in present:
             return f"The videos of {subset!r} are too few to be shared with 'heldout': change 'heldout' in the dataset YAML"
-        return f"The splits in the file are: {', '.join(present)}; 'heldout' is part of {self.config.splits.train!r}"
+        return (f"The splits in the file are: {', '.join(present)}; 'splits' in the dataset YAML says which is which, and 'heldout' is part of "
+                f"{self.config.splits.train!r}")
 
     def _is_heldout(self, record: VideoRecord) -> bool:
         """Decided by the name alone, so that it is the same in every run and does not move when videos are added."""

@@ -122,8 +122,10 @@ def _parse(video: str, row: Any, classes: list[str], where: object) -> NDArray[n
         row = row[0]
     if not isinstance(row, list) or len(row) != len(classes):
         length = f"{len(row)} scores" if isinstance(row, list) else type(row).__name__
-        raise UserError(f"video {video!r}: {length} instead of a list of {len(classes)}, one per class", where=where)
+        raise UserError(f"video {video!r}: {length} instead of a list of {len(classes)}, one per class", where=where,
+                        fix="Correct the file, or leave the video out of it")
     for name, value in zip(classes, row, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-            raise UserError(f"video {video!r}: score of {name!r} is {value!r}, not a finite number", where=where)
+            raise UserError(f"video {video!r}: score of {name!r} is {value!r}, not a finite number", where=where,
+                            fix="Correct the file")
     return np.array(row, dtype=np.float64)

@@ -44,7 +44,8 @@ def preset(name: str, classes: Iterable[str]) -> DetectorConfig:
         UserError: there is no such architecture.
     """
     if name not in PRESETS:
-        raise UserError(f"unknown architecture {name!r}", fix=f"Choose one of {', '.join(PRESETS)}, or a YAML file")
+        what = f"no such file: {name}" if Path(name).suffix in (".yaml", ".yml") else f"unknown architecture {name!r}"
+        raise UserError(what, fix=f"Choose one of {', '.join(PRESETS)}, or a YAML file")
     return DetectorConfig(name=name, classes=tuple(classes), **PRESETS[name])
 
 
@@ -63,7 +64,7 @@ def architecture(arch: str, classes: Iterable[str]) -> DetectorConfig:
     except yaml.YAMLError as error:
         raise UserError(f"not valid YAML: {error}", where=arch, fix="Repair the file") from error
     if not isinstance(data, dict):
-        raise UserError("not an architecture (a mapping of keys to values)", where=arch, fix="See sample_configs/")
+        raise UserError("not an architecture (a mapping of keys to values)", where=arch, fix="See sample_configs/ beside the README")
     base = preset(data.pop("preset", "videomae-s"), classes).model_dump()
     return DetectorConfig.parse(_updated(base, {"name": Path(arch).stem, **data}), arch)
 

@@ -76,7 +76,7 @@ def without(left: Left, unit: Unit) -> dict[int, tuple[str, ...]]:
     index, halves = split_unit(unit)
     present = left.get(index, ())
     if not set(halves) & set(present):
-        raise UserError(f"block {unit} cannot be dropped: the blocks left are {whole(left)}")
+        raise UserError(f"block {unit} cannot be dropped: the blocks left are {whole(left)}", fix="Name one of these")
     rest = tuple(half for half in present if half not in halves)
     return {number: rest if number == index else kept for number, kept in left.items() if number != index or rest}
 

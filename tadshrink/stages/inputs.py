@@ -58,7 +58,7 @@ def check_dataset(dataset: Dataset, config: DetectorConfig, where: object, score
     ours, model = dataset.config.sampling, config.sampling
     if differing := [f"{key} {value} (model: {getattr(model, key)})" for key, value in ours.items() if value != getattr(model, key)]:
         raise UserError(f"sampling differs from the model's: {'; '.join(differing)}", where=where,
-                        fix="Give the dataset YAML the model's values")
+                        fix="Give the dataset YAML the model's values, or, if the model was imported, the right ones with --set")
     if isinstance(config.backbone, FeatureConfig) and (channels := feature_channels(dataset)) != config.backbone.channels:
         raise UserError(f"the features have {channels} channels, and the model takes {config.backbone.channels}", where=where,
                         fix="Give the features that the model was trained on; 'transposed' in the dataset YAML swaps time and channels")
@@ -80,7 +80,7 @@ def _check_score_classes(dataset: Dataset, scores: VideoScores) -> None:
 def _check_kind(dataset: Dataset, config: DetectorConfig, where: object) -> None:
     if dataset.config.kind != (kind := model_kind(config)):
         raise UserError(f"the dataset has {dataset.config.kind}, and the model takes {kind}", where=where,
-                        fix=f"Give a dataset YAML with {kind!r}, or another model")
+                        fix=f"Give a dataset YAML with {kind!r}, or another model (train: another --arch)")
 
 
 def as_one_class(dataset: Dataset, config: DetectorConfig, reporter: Reporter) -> Dataset:

@@ -176,7 +176,11 @@ def _checked(data: Mapping[str, Any], problems: list[str], where: object) -> Loa
     except ValidationError as error:
         problems += problems_in(error)
     if problems:
-        fix = f"Known settings: {', '.join(LoadSettings.model_fields)}" if unknown else "Write each as in: heads=6"
+        fix = "Write each as in: heads=6"
+        if unknown:
+            fix = f"Known settings: {', '.join(LoadSettings.model_fields)}"
+        elif settings.preset not in {None, *PRESETS}:
+            fix = f"Known presets: {', '.join(PRESETS)}"
         raise UserError(f"bad settings: {'; '.join(problems)}", where=where, fix=fix)
     return settings
 

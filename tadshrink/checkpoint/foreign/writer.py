@@ -48,7 +48,8 @@ def to_reference(checkpoint: Checkpoint, layout: ReferenceLayout | None = None, 
     layout, _ = choose_layout(checkpoint, layout)
     config = DetectorConfig.parse(checkpoint.architecture, where)
     if problems := [problem for problem, holds in _limits(checkpoint, config, layout).items() if not holds]:
-        raise UserError(f"cannot be written for {_TITLES[layout]}: {'; '.join(problems)}", where=where, fix="Choose another layout")
+        raise UserError(f"cannot be written for {_TITLES[layout]}: {'; '.join(problems)}", where=where,
+                        fix="Choose another layout, or --onnx; a file of tadshrink itself holds every model")
     weights = packed(_weights(checkpoint, config, layout, where))
     raw, ema = ({_PREFIX + name: value for name, value in weights.items()} if prefixed else weights for prefixed in _PREFIXED[layout])
     content = {"epoch": 0, RAW: raw, EMA: ema}
