@@ -130,7 +130,7 @@ class Job:
     def keep(self, variant: str) -> None:
         """Do a variant, and keep its rows with the most memory that this process has taken; unless another has done part of the work."""
         name = "longer" if variant == LONGER else slug(variant)
-        begun = any(self.folder.glob(f"{name}-{self.seed}[-.]*"))
+        begun = any(path.suffix != ".log" for path in self.folder.glob(f"{name}-{self.seed}[-.]*"))
         rows = self.do(variant)
         peak = None if begun else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         write_json(self.found(variant), {"variant": variant, "seed": self.seed, "peak_bytes": peak, "rows": rows})
