@@ -41,7 +41,7 @@ _BOTTLENECK = re.compile(r"backbone\.layer([1-4])\.(\d{1,3})\.", re.ASCII)
 
 def check_settings(settings: LoadSettings, where: object) -> None:
     """Raise a :class:`UserError` if a setting is given that means nothing for a recogniser."""
-    if strange := [name for name in dict.fromkeys((*settings.given(), *(["preset"] if settings.preset else []))) if name not in _KNOWN]:
+    if strange := [name for name in settings.given() if name not in _KNOWN]:
         raise UserError(f"no setting of a recogniser: {', '.join(strange)}", where=where, fix=f"It has {', '.join(_KNOWN)}")
 
 

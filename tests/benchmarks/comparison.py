@@ -46,7 +46,7 @@ from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
 from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder, settings_of
 from tests.benchmarks.speeds import times_of
-from tests.benchmarks.work import recalled, run_jobs, slug
+from tests.benchmarks.work import add_job_options, recalled, run_jobs, slug
 
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
@@ -132,7 +132,7 @@ def speeds(one: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
     """How many times as fast as the baseline each model of a seed is, and block drop beside channel pruning at 25 % fewer MACs."""
     times = times_of([one.baseline, *(Path(point["path"]) for own in points.values() for point in own)])
     found = {name: [Ratio.of(times[one.baseline], times[Path(point["path"])]).to_json() for point in own] for name, own in points.items()}
-    whole = whole_macs(one)
+    whole = baseline(one)["macs"]
     dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in ("block drop", PRUNED))
     beside = Ratio.of(times[Path(pruned["path"])], times[Path(dropped["path"])]).to_json()
     return {"speedups": found, "drop_over_pruning_at_75": beside, "threads": torch.get_num_threads()}
@@ -232,10 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=("hapt", "synthetic"), required=True)
     parser.add_argument("--data", type=Path, help="folder of the real datasets")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work-dir", type=Path)
-    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
-    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    add_job_options(parser)
     given = parser.parse_args()
     given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
     check_folder(given.work_dir, given.dataset)
@@ -258,8 +255,9 @@ def compare(given: argparse.Namespace) -> str:
              lambda one: [(BASELINE, one[1])] if one[0] != BASELINE else [], lambda: keep(given, done, told))
     told = told or speeds(done[0], {method: done[0].points(method) for method in METHODS})
     keep(given, done, told)
-    before = Dot(1.0, 1.0, *(tuple(row["average_map"] for row in rows) for rows in zip(*map(baseline, done), strict=True)))
-    drawn = dots([{method: one.points(method) for method in METHODS} for one in done], told, whole_macs(done[0]))
+    rows = [baseline(one) for one in done]
+    before = Dot(1.0, 1.0, *(tuple(row[split]["average_map"] for row in rows) for split in ("testing", "heldout")))
+    drawn = dots([{method: one.points(method) for method in METHODS} for one in done], told, rows[0]["macs"])
     text = table(drawn, before, told)
     write_text(RESULTS / f"comparison_{given.dataset}.md", text)
     picture(drawn, before.average, RESULTS / f"comparison_{given.dataset}.png")
@@ -296,15 +294,9 @@ def recall(given: argparse.Namespace) -> dict[str, Any]:
     return speeds
 
 
-def baseline(one: Comparison) -> list[dict[str, float]]:
-    """What the baseline of a seed scores on test and on held-out videos."""
-    row = read_json(one.found(BASELINE))["rows"][0]
-    return [row[split] for split in ("testing", "heldout")]
-
-
-def whole_macs(one: Comparison) -> int:
-    """Of the baseline."""
-    return read_json(one.found(BASELINE))["rows"][0]["macs"]
+def baseline(one: Comparison) -> Point:
+    """The row of the baseline of a seed."""
+    return read_json(one.found(BASELINE))["rows"][0]
 
 
 if __name__ == "__main__":

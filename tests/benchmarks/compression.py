@@ -50,7 +50,7 @@ from tadshrink.stages.train import train
 from tadshrink.training.settings import TrainSettings
 from tests.benchmarks.compression_table import table
 from tests.benchmarks.speeds import speedups
-from tests.benchmarks.work import Name, check_same, plain, recalled, run_jobs, slug
+from tests.benchmarks.work import Name, add_job_options, check_same, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
@@ -293,10 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
     parser.add_argument("--data", type=Path, help="folder of the real datasets")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work-dir", type=Path)
-    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
-    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    add_job_options(parser)
     given = parser.parse_args()
     given.work_dir = given.work_dir or Path("tadshrink-runs/compression") / given.dataset
     check_folder(given.work_dir, given.dataset)

@@ -50,7 +50,7 @@ from tadshrink.stages.select import select
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_eval import evaluate_recogniser
 from tadshrink.stages.sfc_train import train_module
-from tests.benchmarks.work import Name, check_same, plain, recalled, run_jobs, slug
+from tests.benchmarks.work import Name, add_job_options, check_same, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "10 views, crops in turn (10x1of3)": "10x1of3",
@@ -95,7 +95,7 @@ class Job:
 
     def file(self, name: str, seed: int | None = None) -> Path:
         """Of something that depends on the seed of this job, or on this one."""
-        return self.folder / f"{name.replace('/', '-').replace(' ', '-')}-{self.seed if seed is None else seed}.pth"
+        return self.folder / f"{slug(name)}-{self.seed if seed is None else seed}.pth"
 
     @property
     def base(self) -> Path:
@@ -187,10 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=BENCHMARKS, required=True)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work-dir", type=Path)
-    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
-    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    add_job_options(parser)
     given = parser.parse_args()
     given.work_dir = given.work_dir or Path("tadshrink-runs/recognition") / given.dataset
     check_same(given.work_dir, settings_of(given.dataset))

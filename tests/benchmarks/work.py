@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,14 @@ def recalled(results: Path, settings: Any) -> dict[str, Any]:
     """What the results of an earlier call say, if they were made with these settings; they hold for a new work dir as well."""
     kept = read_json(results) if results.exists() else {}
     return kept if kept.get("settings") == plain(settings) else {}
+
+
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """What the benchmarks that consist of jobs have in common; ``--job`` is for :func:`run_jobs`."""
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work-dir", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
 
 
 def run_jobs(module: str, folder: Path, processes: int, jobs: Iterable[Name], needs: Callable[[Name], Sequence[Name]],

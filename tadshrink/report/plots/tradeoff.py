@@ -77,5 +77,5 @@ def _limits(findings: Findings, models: list[Model]) -> tuple[float, float]:
     low, high = min(values), max(values)
     rest = max(_SPAN - (high - low), 0.25 * (high - low)) / 2
     # There is nothing above 100 %, but a mark may lie on it.
-    beyond = max(0.0, high + rest * 1.3 - (100.0 + 0.1 * rest))
-    return low - rest - beyond, high + rest * 1.3 - beyond
+    top = min(high + rest * 1.3, 100.0 + 0.1 * rest)
+    return top - (high - low) - rest * 2.3, top
