@@ -11,8 +11,8 @@ from tadshrink.compress.prune_settings import IMPORTANCE, Importance
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
-from tadshrink.files import read_text
 from tadshrink.settings import Settings, problems_in, setting
+from tadshrink.yaml_files import read_yaml
 
 PANEL = "Run"
 #: Sections of a recipe; all keys of the first one are those of the run itself.
@@ -53,13 +53,8 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: it cannot be read, or has something else than these sections.
     """
-    import yaml
-
     fix = f"Give sections {', '.join(SECTIONS)}, each with KEY: VALUE lines; see sample_configs/ beside the README"
-    try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=path, fix="Repair the file") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise UserError("not a recipe", where=path, fix=fix)
     if strange := [str(name) for name, section in data.items() if name not in SECTIONS or not isinstance(section, dict | None)]:

@@ -18,7 +18,7 @@ from tadshrink.reporting import SILENT, Reporter
 
 
 def backbone_weights(path: Path, chunk_frames: int, reporter: Reporter = SILENT) -> dict[str, Tensor]:
-    """Weights of a whole ViT by their names within it: a VideoMAE release, or the backbone of a detector of any code base.
+    """Weights of a whole ViT by their names within it: a VideoMAE release, or the backbone of a detector of any code base; no adapters.
 
     Raises:
         UserError: no such weights, or weights with LoRA that is not merged.
@@ -27,7 +27,7 @@ def backbone_weights(path: Path, chunk_frames: int, reporter: Reporter = SILENT)
     if not is_ours(content) and recognise(find_weights(content, None, path).tensors, path).naming == "videomae":
         return load_videomae(path, chunk_frames, reporter).state
     checkpoint = load_checkpoint(path, reporter=reporter)
-    state = {name.removeprefix(VIT): value for name, value in checkpoint.state.items() if name.startswith(VIT)}
+    state = {name.removeprefix(VIT): value for name, value in checkpoint.state.items() if name.startswith(VIT) and ".adapter." not in name}
     if not state:
         raise UserError("a detector on features has no video backbone", where=path, fix="Give VideoMAE weights or a detector on videos")
     check_merged(checkpoint, path)

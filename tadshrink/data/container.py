@@ -26,7 +26,8 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     """
     try:
         # Absolute, since FFmpeg takes a relative name with a colon for the address of a network stream.
-        container = av.open(str(Path(path).absolute()))
+        # Titles and the like may be in any encoding, and are not needed.
+        container = av.open(str(Path(path).absolute()), metadata_errors="replace")
     except FileNotFoundError as error:
         raise UserError("no such video", where=path, fix="Check the path") from error
     except (av.error.FFmpegError, OSError) as error:
@@ -50,5 +51,6 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
                 failures = 0
                 yield packet
             return
-        except av.error.InvalidDataError:
+        # Some demuxers give nonsense for the sizes or the stream of a damaged packet.
+        except (av.error.FFmpegError, IndexError):
             failures += 1

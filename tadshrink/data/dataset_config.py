@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tadshrink.data.feature_files import READERS
 from tadshrink.errors import UserError
 from tadshrink.settings import problems_in
+from tadshrink.yaml_files import parse_yaml
 
 Kind = Literal["videos", "features"]
 AnnotationFormat = Literal["auto", "activitynet", "bmn", "thumos", "epic"]
@@ -160,10 +160,7 @@ def parse_dataset_config(text: str, where: object) -> DatasetConfig:
     Raises:
         UserError: not such a YAML; all problems of its keys are reported together.
     """
-    try:
-        data: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=where, fix="Repair the file") from error
+    data = parse_yaml(text, where)
     if not isinstance(data, dict):
         raise UserError("not a dataset YAML (a mapping of keys to values)", where=where, fix="See sample_configs/ beside the README")
     try:

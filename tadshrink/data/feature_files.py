@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -73,7 +72,10 @@ def read_features(path: Path, transposed: bool = False) -> np.ndarray:
         values = reader(path)
     except FileNotFoundError as error:
         raise UserError("no such file of features", where=path, fix="Check the path") from error
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+    except UserError:
+        raise
+    # A damaged file can make a reader fail in any way: in the unpacking, in its header, or in the numbers it promises.
+    except Exception as error:
         raise UserError("the features cannot be read", where=path, fix=f"Check that it is a sound {path.suffix} file") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
         raise UserError("not a table of features (time x channels)", where=path, fix="Give one number per time step and channel")

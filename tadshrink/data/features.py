@@ -87,7 +87,8 @@ class FeatureSource:
             raise UserError("nothing says how many frames per second these features stand for", where=video.path,
                             fix="Give 'fps' in the annotations or the dataset YAML; for detect: --fps")
         # Each feature reaches as far behind its centre as the first one does before it.
-        duration = video.duration or ((steps - 1) * stride + max(2 * offset, stride)) / fps
+        frames = video.frames or (steps - 1) * stride + max(2 * offset, stride)
+        duration = video.duration or frames / fps
         return Timeline(duration, fps, video.frames, cells)
 
     def _streams(self, video: Video) -> list[np.ndarray]:

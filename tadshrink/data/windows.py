@@ -40,7 +40,7 @@ def sliding_windows(cells: int, sampling: SamplingConfig) -> list[Window]:
     for number in range(max(1, cells // hop)):
         first = min(number * hop, last)
         windows.append(Window(first, min(size, cells - first)))
-        if number * hop > last:
+        if cells < size or number * hop > last:
             break
     if windows[-1].first < last:
         windows.append(Window(last, size))

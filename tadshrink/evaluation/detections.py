@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tadshrink.errors import UserError
 
 #: Decimals kept in published detections, and before windows are merged (OpenTAD): seconds and scores.
 SEGMENT_DECIMALS = 2
@@ -98,43 +95,3 @@ def _items(detections: Detections, classes: Sequence[str]) -> list[dict[str, Any
         {"segment": segment, "label": classes[label], "score": score}
         for segment, label, score in zip(segments, detections.labels.tolist(), scores, strict=True)
     ]
-
-
-def from_json(data: Any, classes: Sequence[str], where: object = None) -> dict[str, Detections]:
-    """The inverse of :func:`to_json`; ``where`` names the file in messages.
-
-    Raises:
-        UserError: not this layout, a label that is not in ``classes``, or a segment or score that is not a number.
-    """
-    results = data.get("results") if isinstance(data, dict) else None
-    if not isinstance(results, dict):
-        raise UserError("no 'results' object", where=where, fix="Give detections in ActivityNet's JSON layout")
-    index = {label: number for number, label in enumerate(classes)}
-    return {name: _parse(name, items, index, where) for name, items in results.items()}
-
-
-def _parse(name: str, items: Any, index: Mapping[str, int], where: object) -> Detections:
-    if not isinstance(items, list):
-        raise UserError(f"video {name!r}: not a list of detections", where=where)
-    rows = [_parse_item(f"video {name!r}, detection {number}", item, index, where) for number, item in enumerate(items)]
-    segments, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
-    return Detections(np.array(segments), np.array(scores), np.array(labels))
-
-
-def _parse_item(
-    what: str, item: Any, index: Mapping[str, int], where: object
-) -> tuple[tuple[float, float], float, int]:
-    item = item if isinstance(item, dict) else {}
-    segment, label, score = item.get("segment"), item.get("label"), item.get("score")
-    if not (isinstance(segment, list) and len(segment) == 2 and all(map(_number, segment))):
-        raise UserError(f"{what}: 'segment' is not [start, end] in seconds", where=where)
-    if not _number(score):
-        raise UserError(f"{what}: 'score' is not a number", where=where)
-    if not isinstance(label, str) or label not in index:
-        raise UserError(f"{what}: label {label!r} is not one of the {len(index)} classes", where=where,
-                        fix="Evaluate with the class names that the detections were made with")
-    return (segment[0], segment[1]), score, index[label]
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -78,7 +78,7 @@ class Collector:
 def finish_together(collectors: Sequence[Collector]) -> list[dict[str, Detections]]:
     """What each collector's :meth:`~Collector.finish` gives, much faster than one by one; all are of one configuration."""
     videos = [windows for collector in collectors for windows in collector.windows.values()]
-    merged = iter(merge_videos(videos, collectors[0].config.postprocess)) if collectors else iter(())
+    merged = iter(merge_videos(videos, collectors[0].config)) if collectors else iter(())
     return [{video: next(merged) for video in collector.windows} for collector in collectors]
 
 
@@ -120,7 +120,7 @@ def window_batches(videos: Sequence[Video], source: Source, compute: Compute, ba
 @torch.inference_mode()
 def detect_videos(detector: Model, videos: Sequence[Video], source: Source, compute: Compute, batch_size: int = 8,
                   name: str = "detect", reporter: Reporter = SILENT, scores: VideoScores | None = None) -> dict[str, Detections]:
-    """Detections of each video, in seconds, best first. Memory does not grow with the length of the videos.
+    """Detections of each video, in seconds. Memory does not grow with the length of the videos.
 
     ``scores`` as in :class:`Collector`.
     """

@@ -73,7 +73,7 @@ METHODS: dict[str, Method | None] = {
 }
 
 
-def nms_many(videos: Sequence[Detections], config: PostprocessConfig, gate: tuple[float, float] = (0.0, 0.0)) -> list[Detections]:
+def nms_many(videos: Sequence[Detections], config: PostprocessConfig) -> list[Detections]:
     """NMS within each class of each video, or among all detections of a video if ``config.multiclass`` is false.
 
     The best remaining detection (the first of equals) is kept and the scores of the others that it competes with are
@@ -81,7 +81,6 @@ def nms_many(videos: Sequence[Detections], config: PostprocessConfig, gate: tupl
 
     Args:
         videos: segments in any one unit; scores >= 0.
-        gate: for "gated": tIoU from which a segment acts, and what each unit of its length adds to that.
 
     Returns:
         Per video, by descending score (ties within several classes: lower label; else the order in which they were
@@ -90,7 +89,7 @@ def nms_many(videos: Sequence[Detections], config: PostprocessConfig, gate: tupl
     everything = Detections.concatenate(videos)
     video = np.repeat(np.arange(len(videos)), [len(part) for part in videos])
     group = everything.labels if config.multiclass else np.zeros_like(video)
-    index, scores = _suppress(everything, group, video, config, gate)
+    index, scores = _suppress(everything, group, video, config)
     kept = replace(everything.take(index), scores=scores)
     order = np.lexsort((group[index], -scores, video[index]))
     edges = np.searchsorted(video[index][order], np.arange(len(videos) + 1)).tolist()
@@ -100,8 +99,7 @@ def nms_many(videos: Sequence[Detections], config: PostprocessConfig, gate: tupl
     return [vote(part, candidates, config) for part, candidates in zip(found, videos, strict=True)]
 
 
-def _suppress(everything: Detections, group: Integers, video: Integers, config: PostprocessConfig,
-              gate: tuple[float, float]) -> tuple[Integers, Floats]:
+def _suppress(everything: Detections, group: Integers, video: Integers, config: PostprocessConfig) -> tuple[Integers, Floats]:
     """Positions of what is kept, in the order in which each row keeps it, and the lowered scores."""
     method = METHODS[config.nms]
     competing = np.arange(len(video))
@@ -110,7 +108,7 @@ def _suppress(everything: Detections, group: Integers, video: Integers, config: 
     if method.final:
         competing = np.argsort(-everything.scores, kind="stable")
         competing = competing[(everything.scores[competing] > config.nms_min_score) | (config.nms_min_score == 0)]
-    strength = Strength(*map(np.float32, (config.nms_sigma, config.nms_iou, *gate)))
+    strength = Strength(*map(np.float32, (config.nms_sigma, config.nms_iou, *config.nms_gate)))
     min_score = 0 if method.final else config.nms_min_score
     rule = Rule(lambda overlap, length: method.factor(overlap, length, strength), method.final, min_score, config.max_detections)
     bars, chosen = Bars(np.bincount(video), rule), everything.take(competing)

@@ -40,7 +40,7 @@ def window_detections(
 ) -> list[Detections]:
     """Detections in seconds of each window of a batch, for :func:`merge_videos`.
 
-    NMS on the grid, where ``config.postprocess`` puts it there, is done; what is left to do is done when all windows of
+    NMS on the grid, where ``config`` puts it there, is done; what is left to do is done when all windows of
     a video are together.
 
     Args:
@@ -56,13 +56,12 @@ def window_detections(
         raise UserError(f"class scores of videos need a detector of one class (proposals), not {len(config.classes)}", where=scores.where,
                         fix="Leave them out, or give a class-agnostic detector")
     cells = candidates_of(output, postprocess)
-    on_grid = postprocess.nms_on == "grid"
-    candidates = nms_many(cells, postprocess) if on_grid else cells
+    candidates = nms_many(cells, postprocess) if config.nms_on_grid else cells
     found = [to_seconds(part, place.start_frame, config.sampling, place.fps, place.duration)
              for part, place in zip(candidates, windows, strict=True)]
     if scores:
         found = [scores.fuse(part, place.video, postprocess) for part, place in zip(found, windows, strict=True)]
-    return [part.rounded() for part in found] if on_grid and postprocess.rounded else found
+    return [part.rounded() for part in found] if config.nms_on_grid and postprocess.rounded else found
 
 
 def candidates_of(output: Output, config: PostprocessConfig) -> Sequence[Detections]:
@@ -97,26 +96,21 @@ def to_seconds(
     return replace(detections, segments=np.clip(seconds, np.float32(0), np.float32(duration)))
 
 
-def merge_windows(windows: Sequence[Detections], config: PostprocessConfig) -> Detections:
-    """Detections of one video out of those of its windows, in seconds; see :func:`merge_videos`."""
-    return merge_videos([windows], config)[0]
-
-
-def merge_videos(videos: Sequence[Sequence[Detections]], config: PostprocessConfig) -> list[Detections]:
-    """Per video: round, concatenate its windows in order, NMS, round again; rounding only if ``config.rounded``.
+def merge_videos(videos: Sequence[Sequence[Detections]], config: DetectorConfig) -> list[Detections]:
+    """Per video: round, concatenate its windows in order, NMS, round again; rounding only if ``config.postprocess.rounded``.
 
     Where NMS was done on the grid, the windows are only concatenated. Doing many videos in one call is much faster than
     one by one. Equal scores of different classes come in the order in which the classes first appear in the video.
     """
-    joined = [Detections.concatenate(windows) for windows in videos]
-    if config.nms_on == "grid":
+    joined, postprocess = [Detections.concatenate(windows) for windows in videos], config.postprocess
+    if config.nms_on_grid:
         return joined
-    if config.rounded:
+    if postprocess.rounded:
         joined = [video.rounded() for video in joined]
     names = [_by_appearance(video.labels) for video in joined]
-    merged = nms_many([replace(video, labels=ids) for video, (_, ids) in zip(joined, names, strict=True)], config)
+    merged = nms_many([replace(video, labels=ids) for video, (_, ids) in zip(joined, names, strict=True)], postprocess)
     named = [replace(video, labels=labels[video.labels]) for video, (labels, _) in zip(merged, names, strict=True)]
-    return [video.rounded() for video in named] if config.rounded else named
+    return [video.rounded() for video in named] if postprocess.rounded else named
 
 
 def _by_appearance(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from tadshrink.errors import UserError
 from tadshrink.settings import problems_in
+
+_Some = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=1)]
+_Positive = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+#: Of what is left out at random, or overlaps: all of it cannot be.
+_Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Config(BaseModel):
@@ -21,22 +28,22 @@ Kept = tuple[tuple[int, int], ...]
 class BackboneConfig(_Config):
     """VideoMAE ViT run on short chunks of a clip (tubelets of 2 frames, square patches)."""
 
-    width: int = 384
-    depth: int = 12
-    heads: int = 6
-    mlp_ratio: float = 4
-    patch_size: int = 16
-    tubelet: int = 2
-    chunk_frames: int = 16
+    width: _Count = 384
+    depth: _Some = 12
+    heads: _Count = 6
+    mlp_ratio: _Positive = 4
+    patch_size: _Count = 16
+    tubelet: _Count = 2
+    chunk_frames: _Count = 16
     #: Side in pixels that the stored position table was made for; other sizes are interpolated.
-    table_size: int = 224
+    table_size: _Count = 224
     #: Factor on the first weights of each block's two output layers; matters only for training from scratch.
-    branch_gain: float = 1.0
+    branch_gain: _Positive = 1.0
     #: Stochastic depth of the last block; grows linearly from 0 with the original block index.
-    drop_path: float = 0.1
+    drop_path: _Rate = 0.1
     #: Original indices of the blocks that end in a temporal adapter (AdaTAD), and the adapters' inner width.
-    adapters: tuple[int, ...] = ()
-    adapter_width: int = 0
+    adapters: tuple[_Some, ...] = ()
+    adapter_width: _Some = 0
     kept: Kept = ()
 
     def sizes(self, index: int) -> tuple[int, int]:
@@ -47,9 +54,22 @@ class BackboneConfig(_Config):
 class FeatureConfig(_Config):
     """No backbone: the detector takes a sequence of features that were extracted before."""
 
-    channels: int
+    channels: _Count
     #: Bring each channel to mean 0 and deviation 1 first, with numbers that are kept with the weights.
     normalise: bool = False
+
+
+#: How the two kinds of inputs are called in the place of an error; it says nothing to a reader.
+_VIDEO, _FEATURES = "video", "features"
+
+
+def _kind(value: Any) -> str:
+    is_features = "channels" in value if isinstance(value, dict) else isinstance(value, FeatureConfig)
+    return _FEATURES if is_features else _VIDEO
+
+
+#: Told apart by what is there, so that only the problems of the right one are told.
+_Inputs = Annotated[Annotated[BackboneConfig, Tag(_VIDEO)] | Annotated[FeatureConfig, Tag(_FEATURES)], Discriminator(_kind)]
 
 
 class HeadConfig(_Config):
@@ -57,30 +77,30 @@ class HeadConfig(_Config):
 
     #: The code base whose arithmetic is followed, see :data:`tadshrink.models.variants.VARIANTS`.
     variant: Literal["opentad", "actionformer"] = "opentad"
-    width: int = 512
-    heads: int = 4
-    embed_layers: int = 2
-    stem_layers: int = 2
-    levels: int = 6
-    head_layers: int = 2
-    mlp_ratio: int = 4
+    width: _Count = 512
+    heads: _Count = 4
+    embed_layers: _Some = 2
+    stem_layers: _Some = 2
+    levels: _Count = 6
+    head_layers: _Some = 2
+    mlp_ratio: _Count = 4
     #: Local attention window (odd, > 1), or 1 for global attention.
-    attention_window: int = 1
+    attention_window: _Count = 1
     absolute_position: bool = False
     #: A learned number per head and distance within the local attention window.
     relative_position: bool = False
     #: One norm per level, or a feature pyramid network that also sums coarse levels into fine ones.
     neck: Literal["identity", "fpn"] = "identity"
-    drop_path: float = 0.1
-    input_dropout: float = 0.0
-    prior_probability: float = 0.01
+    drop_path: _Rate = 0.1
+    input_dropout: _Rate = 0.0
+    prior_probability: Annotated[float, Field(gt=0, lt=1)] = 0.01
     #: (low, high) per level, in grid cells, on max(distance to start, distance to end); both ends inclusive.
     regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-    center_radius: float = 1.5
-    label_smoothing: float = 0.0
-    regression_weight: float = 1.0
+    center_radius: _Positive = 1.5
+    label_smoothing: _Rate = 0.0
+    regression_weight: Annotated[float, Field(ge=0)] = 1.0
     #: Number of positive points that the running normaliser of the losses starts from.
-    loss_normalizer: float = 100.0
+    loss_normalizer: _Positive = 100.0
     #: Of the blocks of the stem.
     kept: Kept = ()
 
@@ -98,16 +118,16 @@ class SamplingConfig(_Config):
 
     mode: Literal["sliding", "resize", "whole"] = "sliding"
     #: Grid cells per window (length of the head's finest level).
-    window: int = 768
+    window: _Count = 768
     #: Frames fed to the backbone per grid cell.
-    frames_per_cell: int = 1
+    frames_per_cell: _Count = 1
     #: Video frames per grid cell.
-    snippet_stride: int = 4
-    frame_size: int = 160
+    snippet_stride: _Count = 4
+    frame_size: _Count = 160
     #: Overlap of neighbouring windows in sliding-window inference.
-    overlap: float = 0.5
+    overlap: _Rate = 0.5
     #: Frames per second of the videos that the model was trained on, where they had one rate; ``detect`` takes others as if they had it.
-    fps: float | None = None
+    fps: _Positive | None = None
     #: Where cell 0 lies: frames from the start of the video (or window) to the centre of the first feature.
     offset_frames: float = 0.0
 
@@ -120,32 +140,35 @@ class SamplingConfig(_Config):
 class PostprocessConfig(_Config):
     """From scores on the grid to a list of detections in seconds."""
 
-    score_threshold: float = 0.001
-    pre_nms_top_k: int = 2000
+    score_threshold: _Share = 0.001
+    pre_nms_top_k: _Count = 2000
     #: The top k and the threshold apply to each pyramid level on its own (ActionFormer), not to all of them together (OpenTAD).
     top_k_per_level: bool = False
     #: Shorter candidates are left out; in grid cells.
-    min_length: float = 0.0
+    min_length: Annotated[float, Field(ge=0)] = 0.0
     #: See :data:`tadshrink.evaluation.nms.METHODS`.
     nms: Literal["gaussian", "linear", "soft_hard", "gated", "hard", "none"] = "gaussian"
-    nms_sigma: float = 0.7
-    #: tIoU above which "linear", "soft_hard" and "hard" act.
-    nms_iou: float = 0.1
-    nms_min_score: float = 0.0
-    max_detections: int = 2000
+    nms_sigma: _Positive = 0.7
+    #: tIoU from which "linear", "soft_hard" and "hard" act.
+    nms_iou: _Share = 0.1
+    #: tIoU from which "gated" acts, and what each cell (or second) of the length of the segment that is kept adds to it.
+    nms_gate: tuple[float, float] = (0.0, 0.0)
+    nms_min_score: Annotated[float, Field(ge=0)] = 0.0
+    max_detections: _Count = 2000
     #: NMS within each class; otherwise all classes compete.
     multiclass: bool = True
     #: tIoU from which suppressed segments vote on a kept one's boundaries; 0 is off. Only without ``multiclass``, as in both code bases.
-    voting_iou: float = 0.0
+    voting_iou: _Share = 0.0
     #: Votes count by score ("opentad") or by score times tIoU ("actionformer").
     voting: Literal["opentad", "actionformer"] = "opentad"
-    #: Whether NMS runs on the grid before conversion to seconds, or on seconds over all windows of a video.
+    #: Whether NMS runs on the grid before conversion to seconds, or on seconds over all windows of a video. Sliding windows, which
+    #: overlap, always have the latter.
     nms_on: Literal["seconds", "grid"] = "seconds"
     #: Round seconds to 2 and scores to 4 decimals before and after NMS on seconds, and at the end (OpenTAD).
     rounded: bool = True
     #: How scores of a video-level classifier join those of class-agnostic proposals, and of how many classes.
     fusion: Literal["product", "sqrt", "normalised"] = "product"
-    fusion_top_k: int = 2
+    fusion_top_k: _Count = 2
 
 
 class DetectorConfig(_Config):
@@ -153,10 +176,15 @@ class DetectorConfig(_Config):
 
     name: str = "custom"
     classes: tuple[str, ...]
-    backbone: BackboneConfig | FeatureConfig = BackboneConfig()
+    backbone: _Inputs = BackboneConfig()
     head: HeadConfig = HeadConfig()
     sampling: SamplingConfig = SamplingConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
+
+    @property
+    def nms_on_grid(self) -> bool:
+        """Whether NMS is done window by window, on the grid."""
+        return self.postprocess.nms_on == "grid" and self.sampling.mode != "sliding"
 
     @property
     def inputs(self) -> int:
@@ -179,4 +207,5 @@ class DetectorConfig(_Config):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise UserError(f"bad architecture: {'; '.join(problems_in(error))}", where=where, fix="Check the names and values") from error
+            problems = problems_in(error, lambda place: ".".join(str(part) for part in place if part not in (_VIDEO, _FEATURES)))
+            raise UserError(f"bad architecture: {'; '.join(problems)}", where=where, fix="Check the names and values") from error

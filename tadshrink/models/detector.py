@@ -158,6 +158,7 @@ def _sound(kept: Kept, blocks: int, heads: int) -> bool:
 def backbone_rules(vit: BackboneConfig) -> dict[str, bool]:
     """What must hold of a ViT, whatever it is part of."""
     return {
+        "backbone.depth must be positive": vit.depth > 0,
         "backbone.width must be a multiple of backbone.heads": vit.width % vit.heads == 0,
         "backbone.table_size must be a multiple of patch_size": vit.table_size % vit.patch_size == 0,
         "backbone.chunk_frames must be a multiple of tubelet": vit.chunk_frames % vit.tubelet == 0,
@@ -170,6 +171,7 @@ def _backbone_rules(vit: BackboneConfig, sampling: SamplingConfig) -> dict[str, 
         "sampling.frame_size must be a multiple of backbone.patch_size": sampling.frame_size % vit.patch_size == 0,
         "window * frames_per_cell must be a multiple of chunk_frames": sampling.frames % vit.chunk_frames == 0,
         "backbone.adapter_width must be positive where there are adapters": vit.adapter_width > 0 or not vit.adapters,
+        f"backbone.adapters must be below {vit.depth}": all(index < vit.depth for index in vit.adapters),
     }
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tadshrink.errors import UserError
-from tadshrink.files import read_text
 from tadshrink.models.config import BackboneConfig, DetectorConfig, FeatureConfig, HeadConfig, PostprocessConfig, SamplingConfig
+from tadshrink.yaml_files import read_yaml
 
 _NANO_HEAD = HeadConfig(
     width=64, heads=4, levels=4, embed_layers=2, stem_layers=2, head_layers=2,
@@ -59,13 +57,13 @@ def architecture(arch: str, classes: Iterable[str]) -> DetectorConfig:
     """
     if arch in PRESETS or not Path(arch).is_file():
         return preset(arch, classes)
-    try:
-        data = yaml.safe_load(read_text(Path(arch)))
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=arch, fix="Repair the file") from error
+    data = read_yaml(arch)
     if not isinstance(data, dict):
         raise UserError("not an architecture (a mapping of keys to values)", where=arch, fix="See sample_configs/ beside the README")
-    base = preset(data.pop("preset", "videomae-s"), classes).model_dump()
+    name = data.pop("preset", "videomae-s")
+    if not isinstance(name, str):
+        raise UserError(f"preset: {name!r} is not a name", where=arch, fix=f"Choose one of {', '.join(PRESETS)}")
+    base = preset(name, classes).model_dump()
     return DetectorConfig.parse(_updated(base, {"name": Path(arch).stem, **data}), arch)
 
 

@@ -23,12 +23,6 @@ HALF_NAME = rf"(0|[1-9]\d*)\.({'|'.join(HALVES)})"
 _UNIT = re.compile(rf"\d+|{HALF_NAME}")
 
 
-def check_kind(kind: str) -> None:
-    """Raise a :class:`UserError` unless ``kind`` is one of :data:`KINDS`."""
-    if kind not in KINDS:
-        raise UserError(f"unknown unit {kind!r}", fix=f"Units: {', '.join(KINDS)}")
-
-
 def parse_unit(text: str) -> Unit:
     """A unit as a user writes it.
 

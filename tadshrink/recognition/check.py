@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from tadshrink.data.annotations import Action, Problem, VideoRecord
 from tadshrink.data.annotations.reading import has_known_form
 from tadshrink.data.annotations.tables import header
@@ -15,12 +13,12 @@ from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.overlaps import SplitFile, same_files
 from tadshrink.data.video_index import VideoIndex, index_video
 from tadshrink.errors import UserError
-from tadshrink.files import read_text
 from tadshrink.recognition.data import BUILTIN, RecognitionDataset
 from tadshrink.recognition.lists import NEEDED, is_video
 from tadshrink.recognition.overlaps import overlapping_parts
 from tadshrink.recognition.records import TRAINING, TrimmedVideo
 from tadshrink.reporting import Reporter
+from tadshrink.yaml_files import read_yaml
 
 
 def is_of_clips(given: str) -> bool:
@@ -36,9 +34,9 @@ def is_of_clips(given: str) -> bool:
         if path.suffix.lower() == ".csv" and path.is_file():
             return set(NEEDED) <= set(header(path))
         if path.suffix in (".yaml", ".yml") and path.is_file():
-            data = yaml.safe_load(read_text(path))
+            data = read_yaml(path)
             return isinstance(data, dict) and "clips" in data
-    except (UserError, yaml.YAMLError):
+    except UserError:
         # Told by whoever reads it for what else it may be.
         return False
     return False

@@ -141,9 +141,6 @@ def check_sizes(config: RecogniserConfig, where: object = None, fix: str | None 
 
 
 def _vit_rules(vit: BackboneConfig, clip: ClipConfig) -> dict[str, bool]:
-    positive = {f"backbone.{name} must be positive": getattr(vit, name) > 0 for name in ("width", "depth", "heads", "patch_size", "tubelet")}
-    if not all(positive.values()):
-        return positive
     return backbone_rules(vit) | {
         f"clip.frames must be backbone.chunk_frames ({vit.chunk_frames})": clip.frames == vit.chunk_frames,
         "clip.size must be a multiple of backbone.patch_size": clip.size % vit.patch_size == 0,

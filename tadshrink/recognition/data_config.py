@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tadshrink.data.dataset_config import distinct, some
 from tadshrink.errors import UserError
 from tadshrink.settings import problems_in
+from tadshrink.yaml_files import parse_yaml
 
 
 class RecognitionConfig(BaseModel):
@@ -36,10 +36,7 @@ def parse_recognition_config(text: str, where: object) -> RecognitionConfig:
         UserError: not such a YAML; all problems of its keys are reported together.
     """
     fix = f"Its keys are: {', '.join(RecognitionConfig.model_fields)}"
-    try:
-        data: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=where, fix="Repair the file") from error
+    data = parse_yaml(text, where)
     if not isinstance(data, dict):
         raise UserError("not a recognition dataset (a mapping of keys to values)", where=where, fix=fix)
     try:

@@ -87,11 +87,26 @@ def test_a_name_with_a_colon_is_a_file(clips: Callable[..., Path], tmp_path: Pat
         assert stream.frames == 48
 
 
+def test_a_title_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Tatzzz"
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert content.count(b"Tatzzz") == 1
+    path.write_bytes(content.replace(b"Tatzzz", "Täßöö!".encode("latin-1")))
+    with open_video(path) as (container, stream):
+        assert len(list(container.decode(stream))) == 1
+
+
 class Broken:
     """Stands for a container whose every second read fails, some times."""
 
-    def __init__(self, failures: int) -> None:
-        self.failures, self.read = failures, 0
+    def __init__(self, failures: int, error: type[Exception] = av.error.InvalidDataError) -> None:
+        self.failures, self.read, self.error = failures, 0, error
 
     def demux(self, stream: object):
         while self.read < 5:
@@ -99,11 +114,12 @@ class Broken:
             yield self.read
             if self.failures:
                 self.failures -= 1
-                raise av.error.InvalidDataError(1, "bad")
+                raise self.error(1, "bad")
 
 
-def test_reading_goes_on_behind_damage() -> None:
-    assert list(packets(Broken(3), None)) == [1, 2, 3, 4, 5]  # type: ignore[arg-type]
+@pytest.mark.parametrize("error", [av.error.InvalidDataError, av.error.MemoryError, IndexError])
+def test_reading_goes_on_behind_damage(error: type[Exception]) -> None:
+    assert list(packets(Broken(3, error), None)) == [1, 2, 3, 4, 5]  # type: ignore[arg-type]
 
 
 def test_reading_ends_where_nothing_can_be_read() -> None:

@@ -64,6 +64,22 @@ def test_damaged_files(tmp_path: Path, extension: str, content: bytes) -> None:
         read_features(path)
 
 
+@pytest.mark.parametrize("content", [torch.eye(3).to_sparse(), torch.zeros(3, 3, device="meta")])
+def test_tensors_that_hold_no_array(tmp_path: Path, content: torch.Tensor) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt: the features cannot be read"):
+        read_features(tmp_path / "a.pt")
+
+
+def test_a_damaged_table_in_a_sound_archive(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", feats=np.random.default_rng(0).random((99, 9)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    for place in range(200, len(content) - 200, 300):
+        (tmp_path / "b.npz").write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1:])
+        with pytest.raises(UserError, match=r"b\.npz: the features cannot be read"):
+            read_features(tmp_path / "b.npz")
+
+
 def test_a_pickle_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:

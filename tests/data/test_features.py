@@ -130,6 +130,7 @@ def test_the_frame_rate_is_frames_per_second_else_what_is_given(tmp_path: Path) 
     path, source = ramp(tmp_path / "a.npy"), FeatureSource(SAMPLING)
     assert source.timeline(Video("a", path, 4.0, 50, 12.0)) == Timeline(4.0, 12.5, 50, 23)
     assert source.timeline(Video("a", path, 4.0, None, 12.0)) == Timeline(4.0, 12.0, None, 23)
+    assert source.timeline(Video("a", path, None, 60, 12.0)) == Timeline(5.0, 12.0, 60, 23)
     # 22 steps of 2 frames, and 2 frames before the first centre and after the last.
     assert source.timeline(Video("a", path, fps=12.0)) == Timeline(4.0, 12.0, None, 23)
     assert FeatureSource(SamplingConfig(snippet_stride=4)).timeline(Video("a", path, fps=23.0)).duration == 4.0

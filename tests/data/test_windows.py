@@ -89,6 +89,12 @@ def test_every_cell_is_covered_and_no_window_leaves_the_video(frames: int, sampl
     assert [window.first for window in found] == sorted(window.first for window in found)
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75, 0.9])
+def test_a_video_shorter_than_a_window_has_one(overlap: float) -> None:
+    for cells in range(1, 64):
+        assert sliding_windows(cells, SamplingConfig(window=64, overlap=overlap)) == [Window(0, cells)]
+
+
 @given(frames=frame_counts, sampling=samplings)
 def test_only_the_last_window_may_be_there_twice(frames: int, sampling: SamplingConfig) -> None:
     found = sliding_windows(grid_cells(frames, sampling), sampling)

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadshrink.errors import UserError
-from tadshrink.evaluation.detections import Detections, from_json, to_json
+from tadshrink.evaluation.detections import Detections, to_json
 
 CLASSES = ("Diving", "Shotput")
 SECONDS = st.floats(0, 10000, width=32)
@@ -60,46 +57,3 @@ def test_json_form():
               {"segment": [0.12, 62.64], "label": "Diving", "score": 0.1234}],
         "b": [],
     }
-
-
-ROW = st.tuples(SECONDS, SECONDS, st.floats(0, 1), st.integers(0, 1))
-
-
-@given(st.dictionaries(st.text(max_size=5), st.lists(ROW, max_size=5), max_size=5))
-def test_json_round_trip(videos):
-    found = {
-        name: Detections([row[:2] for row in rows], [row[2] for row in rows], [row[3] for row in rows]).rounded()
-        for name, rows in videos.items()
-    }
-    back = from_json(json.loads(json.dumps(to_json(found, CLASSES))), CLASSES)
-    assert list(back) == list(found)
-    for name, detections in found.items():
-        for field in ("segments", "scores", "labels"):
-            np.testing.assert_array_equal(getattr(back[name], field), getattr(detections, field))
-
-
-GOOD = {"segment": [1, 2.5], "label": "Diving", "score": 0.5}
-
-
-def test_integers_are_numbers():
-    assert from_json({"results": {"v": [GOOD]}}, CLASSES)["v"].segments.tolist() == [[1.0, 2.5]]
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ([], "no 'results' object"),
-        ({"database": {}}, "no 'results' object"),
-        ({"results": {"v": {}}}, "video 'v': not a list"),
-        ({"results": {"v": [GOOD, 3]}}, "detection 1: 'segment'"),
-        ({"results": {"v": [{**GOOD, "segment": [1]}]}}, "'segment' is not"),
-        ({"results": {"v": [{**GOOD, "segment": [1, "2"]}]}}, "'segment' is not"),
-        ({"results": {"v": [{**GOOD, "segment": [1, float("nan")]}]}}, "'segment' is not"),
-        ({"results": {"v": [{**GOOD, "score": None}]}}, "'score' is not a number"),
-        ({"results": {"v": [{**GOOD, "label": "Golf"}]}}, "label 'Golf' is not one of the 2 classes"),
-    ],
-)
-def test_bad_json(data, message):
-    with pytest.raises(UserError, match=message) as error:
-        from_json(data, CLASSES, where="found.json")
-    assert str(error.value).startswith("found.json: ")

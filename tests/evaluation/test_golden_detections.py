@@ -64,7 +64,7 @@ class Case:
         config, by_video = self.config(), {}
         for window, found in zip(self.windows, window_detections(self.output, self.windows, config, self.scores), strict=True):
             by_video.setdefault(window.video, []).append(found)
-        return dict(zip(by_video, merge_videos(list(by_video.values()), config.postprocess), strict=True))
+        return dict(zip(by_video, merge_videos(list(by_video.values()), config), strict=True))
 
 
 def head_output(arrays: Mapping[str, Any], name: Callable[[str, int], str]) -> DetectorOutput:

@@ -141,28 +141,27 @@ def test_nothing_in_nothing_out():
     assert [len(video) for video in kept] == [0, 3, 0]
 
 
-def settings_config(base: str, setting: dict) -> tuple[PostprocessConfig, tuple[float, float]]:
+def settings_config(base: str, setting: dict) -> PostprocessConfig:
     """A setting in the words of the reference; ``voting_thresh`` is ignored there with several classes."""
     soft = setting.get("use_soft_nms", True)
     multiclass = setting.get("multiclass", True)
-    config = PostprocessConfig(
+    return PostprocessConfig(
         nms=("soft_hard", "linear", "gaussian", "gated")[setting.get("method", 2)] if soft else "hard",
         nms_sigma=setting.get("sigma", 0.5), nms_iou=setting.get("iou_threshold", 0.1), nms_min_score=setting.get("min_score", 0),
         max_detections=setting["max_seg_num"], multiclass=multiclass, voting=base,
-        voting_iou=0 if multiclass else setting["voting_thresh"],
+        voting_iou=0 if multiclass else setting["voting_thresh"], nms_gate=(setting.get("t1", 0), setting.get("t2", 0)),
     )
-    return config, (setting.get("t1", 0), setting.get("t2", 0))
 
 
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize(("base", "setting"), [(base, setting) for base in SETTINGS for setting in SETTINGS[base]])
 def test_golden(base, setting, name):
-    config, gate = settings_config(base, SETTINGS[base][setting])
+    config = settings_config(base, SETTINGS[base][setting])
     before = Detections(*(GOLDEN[f"in/{name}/{field}"] for field in FIELDS))
     if (order := f"order/{setting}/{name}") in GOLDEN.files:
         # The references' hard NMS sorts unstably, so which of equal scores wins is chance: here as it fell for them.
         before = before.take(GOLDEN[order])
-    (kept,) = nms_many([before], config, gate)
+    (kept,) = nms_many([before], config)
     source = base if f"out/{base}/{setting}/{name}/labels" in GOLDEN.files else "opentad"
     segments, scores, labels = (GOLDEN[f"out/{source}/{setting}/{name}/{field}"] for field in FIELDS)
     np.testing.assert_array_equal(kept.labels, labels)
@@ -174,7 +173,7 @@ def test_golden(base, setting, name):
         # Without votes (length or scores 0) the references give NaN, and we what NMS gave.
         voted = np.isfinite(segments).all(axis=1)
         np.testing.assert_allclose(kept.segments[voted], segments[voted], rtol=1e-6, atol=1e-5)
-        (own,) = nms_many([before], config.model_copy(update={"voting_iou": 0}), gate)
+        (own,) = nms_many([before], config.model_copy(update={"voting_iou": 0}))
         np.testing.assert_array_equal(kept.segments[~voted], own.segments[~voted])
 
 
@@ -198,8 +197,8 @@ def test_same_as_the_sequential_program_even_with_ties(method, items, min_score,
     segments = [[start, start + length] for start, length, _ in items]
     scores = [score for _, _, score in items]
     labels = np.zeros(len(items), int) if multiclass else np.arange(len(items)) % 3
-    config = PostprocessConfig(nms=method, nms_sigma=0.3, nms_iou=0.3, nms_min_score=min_score, multiclass=multiclass)
-    (kept,) = nms_many([Detections(segments, scores, labels)], config, GATE)
+    config = PostprocessConfig(nms=method, nms_sigma=0.3, nms_iou=0.3, nms_min_score=min_score, multiclass=multiclass, nms_gate=GATE)
+    (kept,) = nms_many([Detections(segments, scores, labels)], config)
     index, expected = plain_soft_nms(segments, scores, method, min_score)
     assert kept.segments.tolist() == [segments[position] for position in index]
     assert kept.scores.tolist() == expected
@@ -252,7 +251,7 @@ def test_voting_only_without_multiclass():
 def test_gate_grows_with_the_length_of_the_kept_segment():
     # tIoU is 0.5 both times; the gate of the first pair is 0.3 + 0.1 * 1, that of the second 0.3 + 0.1 * 4.
     before = Detections([[0, 1], [0, 0.5], [10, 14], [10, 12]], [0.9, 0.8, 0.7, 0.6], [0] * 4)
-    (kept,) = nms_many([before], PostprocessConfig(nms="gated", nms_sigma=0.5), (0.3, 0.1))
+    (kept,) = nms_many([before], PostprocessConfig(nms="gated", nms_sigma=0.5, nms_gate=(0.3, 0.1)))
     assert kept.scores == pytest.approx([0.9, 0.7, 0.6, 0.8 * math.exp(-0.5)], rel=1e-4)
 
 

@@ -12,7 +12,7 @@ from tadshrink.evaluation.candidates import decode
 from tadshrink.evaluation.detections import Detections
 from tadshrink.evaluation.fusion import VideoScores
 from tadshrink.evaluation.nms import nms_many
-from tadshrink.evaluation.postprocess import merge_videos, merge_windows, to_seconds, window_detections
+from tadshrink.evaluation.postprocess import merge_videos, to_seconds, window_detections
 from tadshrink.models.config import DetectorConfig, PostprocessConfig, SamplingConfig
 from tadshrink.models.detector import DetectorOutput
 
@@ -20,6 +20,17 @@ from tadshrink.models.detector import DetectorOutput
 GOLDEN = np.load(Path(__file__).parent / "golden" / "decode.npz")
 STRIDES = (1, 2, 4, 8, 16, 32)
 CONFIG = PostprocessConfig(nms_sigma=0.7)
+
+
+def detector(postprocess: PostprocessConfig, classes=("a",)) -> DetectorConfig:
+    """With windows as its NMS wants them."""
+    sampling = SamplingConfig(mode="whole" if postprocess.nms_on == "grid" else "sliding", snippet_stride=10)
+    return DetectorConfig(classes=classes, sampling=sampling, postprocess=postprocess)
+
+
+def merge_windows(windows: list[Detections], postprocess: PostprocessConfig) -> Detections:
+    """Those of one video."""
+    return merge_videos([windows], detector(postprocess))[0]
 
 
 def logit(probability):
@@ -145,9 +156,8 @@ def toy_windows(config: PostprocessConfig, classes=("a",), scores: VideoScores |
     probabilities = torch.tensor([[0.9], [0.5]]) if len(classes) == 1 else torch.tensor([[0.9, 0], [0, 0.5]])
     output = DetectorOutput(torch.zeros(count, 1, 2), [torch.logit(probabilities).expand(count, 2, -1)], [segments],
                             [torch.ones(count, 2, dtype=torch.bool)], [torch.arange(2)], [1])
-    sampling = SamplingConfig(mode="sliding", snippet_stride=10)
     places = [SimpleNamespace(video="v", start_frame=40 * number, fps=10.0, duration=100.0) for number in range(count)]
-    return window_detections(output, places, DetectorConfig(classes=classes, sampling=sampling, postprocess=config), scores)
+    return window_detections(output, places, detector(config, classes), scores)
 
 
 LATE = PostprocessConfig(nms="hard", nms_iou=0.3)
@@ -165,6 +175,13 @@ def test_nms_on_the_grid_is_done_before_the_merge():
     assert [window.segments.tolist() for window in windows] == [[[0, 2]], [[4, 6]]]
     merged = merge_windows([*windows, *windows], EARLY)
     assert merged.segments.tolist() == [[0, 2], [4, 6]] * 2
+
+
+def test_nms_of_sliding_windows_is_on_seconds_whatever_the_model_says():
+    sliding = detector(EARLY).model_copy(update={"sampling": SamplingConfig(mode="sliding", snippet_stride=10)})
+    same = Detections([[1, 2]], [0.9], [0])
+    assert merge_videos([[same, same]], sliding)[0].segments.tolist() == [[1, 2]]
+    assert len(merge_videos([[same, same]], detector(EARLY))[0]) == 2
 
 
 @pytest.mark.parametrize("config", [LATE, EARLY])
@@ -218,7 +235,7 @@ def test_merging_together_is_merging_one_by_one():
         [Detections(random.uniform(0, 9, (n, 2)).cumsum(1), random.random(n), random.integers(0, 3, n)) for n in counts]
         for counts in ([], [0], [5, 9], [30, 2, 7])
     ]
-    for windows, merged in zip(videos, merge_videos(videos, CONFIG), strict=True):
+    for windows, merged in zip(videos, merge_videos(videos, detector(CONFIG)), strict=True):
         alone = merge_windows(windows, CONFIG)
         for field in ("segments", "scores", "labels"):
             np.testing.assert_array_equal(getattr(merged, field), getattr(alone, field))

@@ -31,7 +31,7 @@ from tadshrink.data.loader import Batch
 from tadshrink.data.timeline import Timeline, Video
 from tadshrink.data.windows import Window
 from tadshrink.device import Compute
-from tadshrink.evaluation.detections import Detections, from_json
+from tadshrink.evaluation.detections import Detections
 from tadshrink.evaluation.inference import ground_truth
 from tadshrink.evaluation.mean_ap import MapResult, mean_average_precision
 from tadshrink.models.config import SamplingConfig
@@ -156,7 +156,9 @@ class Selection:
     log: list[str]
 
     def theirs(self, block: int) -> dict[str, Detections]:
-        return from_json({"results": self.expected[block]["predictions"]}, self.data.classes)
+        return {name: Detections([item["segment"] for item in items], [item["score"] for item in items],
+                                 [self.data.classes.index(item["label"]) for item in items])
+                for name, items in self.expected[block]["predictions"].items()}
 
     def score(self, detections: Mapping[str, Detections]) -> MapResult:
         return mean_average_precision(ground_truth(self.data, "training"), detections, self.data.classes)

@@ -34,7 +34,7 @@ def test_detections(models: Models, name: str) -> None:
             joined = {video: Detections.concatenate([part.rounded() for part in parts]) for video, parts in by_video.items()}
             flips = compare_videos(joined, call.windows)
         if call.final:
-            merged = merge_videos(list(by_video.values()), config.postprocess)
+            merged = merge_videos(list(by_video.values()), config)
             compare_videos(dict(zip(by_video, merged, strict=True)), call.final, disturbed(flips, config.postprocess))
 
 

@@ -42,7 +42,7 @@ def _by_video(case: Case, call: Call, detector: torch.nn.Module, output: Output)
     parts: dict[str, list[Detections]] = {}
     for place, found in zip(call.places, window_detections(output, call.places, detector.config, case.scores), strict=True):
         parts.setdefault(place.video, []).append(found)
-    return dict(zip(parts, merge_videos(list(parts.values()), detector.config.postprocess), strict=True))
+    return dict(zip(parts, merge_videos(list(parts.values()), detector.config), strict=True))
 
 
 def assert_same(found: Detections, expected: Detections) -> None:

@@ -49,6 +49,10 @@ def test_a_file_changes_a_preset_section_by_section(tmp_path: Path) -> None:
     ("head: {stem_layer: 20}\nbackbone: {width: x}", r"bad architecture: .*width.*head\.stem_layer"),
     ("[1]", "not an architecture"),
     ("a: [", "not valid YAML"),
+    ("preset: [videomae-nano]", r"a\.yaml: preset: \['videomae-nano'\] is not a name"),
+    ("preset:", "preset: None is not a name"),
+    ("backbone: {heads: 0, patch_size: 0}\nhead: {width: -64}\nsampling: {overlap: 1}",
+     r"backbone\.heads: .*backbone\.patch_size: .*head\.width: .*sampling\.overlap: "),
     ("preset: vit", "unknown architecture 'vit'"),
     ("head: 3", "bad architecture: head"),
 ])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tadshrink.errors import UserError
-from tadshrink.models.units import HALVES, check_kind, gone, left_of, merged, order, parse_unit, split_unit, units, whole, without
+from tadshrink.models.units import HALVES, gone, left_of, merged, order, parse_unit, split_unit, units, whole, without
 
 
 @pytest.mark.parametrize(("text", "unit"), [("3", 3), (" 0 ", 0), ("12.mlp", "12.mlp"), ("3.attention", "3.attention"), ("007", 7)])
@@ -42,12 +42,6 @@ def test_two_halves_are_the_block_from_when_the_second_went() -> None:
 
 def test_order_is_that_of_running() -> None:
     assert sorted(["2.mlp", 2, "0.mlp", "10.attention", 1], key=order) == ["0.mlp", 1, 2, "2.mlp", "10.attention"]
-
-
-def test_kinds() -> None:
-    check_kind("mlp")
-    with pytest.raises(UserError, match=r"unknown unit 'head'\. Units: block, attention, mlp"):
-        check_kind("head")
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["", *HALVES])), max_size=12))

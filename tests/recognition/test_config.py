@@ -40,7 +40,7 @@ def test_bad_values_are_told_together() -> None:
         ({"classes": ()}, ["there must be a class"]),
         ({"classes": ("a", "a"), "std": (1.0, 0.0, 1.0)}, ["no class twice", "std must be positive"]),
         ({"clip": ClipConfig(frames=8, size=40)}, ["clip.frames must be backbone.chunk_frames (16)", "clip.size must be a multiple"]),
-        ({"backbone": BackboneConfig(width=0, heads=0)}, ["backbone.width must be positive", "backbone.heads must be positive"]),
+        ({"backbone": BackboneConfig(depth=0, width=25)}, ["backbone.depth must be positive", "backbone.width must be a multiple"]),
         ({"sfc": SfcConfig(split="res3")}, ["sfc.split 'res3' is none of block:0 to block:11"]),
         ({"sfc": SfcConfig(split="block:12", pool="none", topk=2, kernel=(1, 2, 1))},
          ["is none of block:0", "sfc.pool none needs sfc.ratio 1", "sfc.topk is only for", "sfc.kernel must be odd"]),

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from tadshrink.checkpoint.foreign.presets import PRESETS
@@ -16,6 +15,7 @@ from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.models.config import PostprocessConfig
 from tadshrink.settings import problems_in
+from tadshrink.yaml_files import parse_yaml, read_yaml
 
 #: More blocks, layers or levels than any of the code bases have; keeps a damaged number from building a giant.
 MOST_LAYERS = 256
@@ -34,7 +34,8 @@ class _Base(BaseModel):
 
 #: Every field of :class:`PostprocessConfig` under its own name, with None for "not given".
 _Postprocess = create_model(  # type: ignore[call-overload]
-    "_Postprocess", __base__=_Base, **{name: (field.annotation | None, None) for name, field in PostprocessConfig.model_fields.items()}
+    "_Postprocess", __base__=_Base,
+    **{name: (Annotated[field.annotation, Field(), *field.metadata] | None, None) for name, field in PostprocessConfig.model_fields.items()}
 )
 
 _Count = Annotated[int, Field(ge=1, le=10**6)]
@@ -136,10 +137,7 @@ def read_settings_yaml(path: str | Path) -> LoadSettings:
     Raises:
         UserError: it cannot be read, is not a mapping, and all problems of :meth:`LoadSettings.parse`.
     """
-    try:
-        data = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"not valid YAML: {' '.join(str(error).split())[:200]}", where=path, fix="Repair the file") from error
+    data = read_yaml(path)
     if data is None:
         return AS_IS
     if not isinstance(data, dict):
@@ -187,8 +185,8 @@ def _checked(data: Mapping[str, Any], problems: list[str], where: object) -> Loa
 
 def _value(key: str, text: str, problems: list[str]) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = parse_yaml(text, key)
+    except UserError:
         value = None
     if value is None:
         problems.append(f"{key}: {printable(text)} is not a value")

@@ -96,3 +96,9 @@ def test_every_preset_is_made_of_valid_settings(name: str) -> None:
 def test_thumos_has_twenty_classes_in_order() -> None:
     assert len(THUMOS_CLASSES) == 20
     assert sorted(THUMOS_CLASSES) == list(THUMOS_CLASSES)
+
+
+@pytest.mark.parametrize("pair", ["nms_sigma=-1", "nms_sigma=0", "pre_nms_top_k=-5", "max_detections=-1", "nms_iou=1.5", "voting_iou=-0.1"])
+def test_numbers_of_nms_have_limits(pair: str) -> None:
+    with pytest.raises(UserError, match=f"{pair.partition('=')[0]}: Input should be"):
+        parse_sets([pair])
