@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import gzip
 import json
 import os
@@ -55,17 +56,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_output(path: str | Path | None) -> None:
+def check_output(path: str | Path | None, *keep: str | Path | None) -> None:
     """Find out before hours of work that a file could not be written at ``path``; nothing is created.
 
+    Args:
+        keep: files that it must not replace, such as what is read.
+
     Raises:
-        UserError: there is something else than a file, or no folder that can be written to.
+        UserError: there is something else than a file, no folder that can be written to, or one of these files.
     """
     if path is None:
         return
     target = Path(path).absolute()
     if os.path.exists(target) and not os.path.isfile(target):
         raise UserError("cannot write here (not a regular file)", where=path, fix="Choose another output path")
+    if any(other is not None and os.path.realpath(other) == os.path.realpath(path) for other in keep):
+        raise UserError("this would replace a file that is read, or written as well", where=path, fix="Choose another output path")
     folder = next(parent for parent in target.parents if os.path.exists(parent))
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"cannot write here ({folder} is not a folder that can be written to)", where=path, fix="Choose another output path")
@@ -78,7 +84,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def copy_file(source: str | Path, path: str | Path) -> None:
-    """Copy a file, byte for byte, atomically."""
+    """Copy a file, byte for byte, atomically; where its copy is there already, that stays untouched."""
+    if os.path.isfile(path) and filecmp.cmp(source, path, shallow=False):
+        return
     with atomic_path(path) as temporary:
         temporary.write_bytes(Path(source).read_bytes())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tadshrink.errors import UserError
-from tadshrink.files import atomic_path, check_output, read_json, read_text, read_with, write_json, write_text
+from tadshrink.files import atomic_path, check_output, copy_file, read_json, read_text, read_with, write_json, write_text
 
 
 def test_text_and_json_come_back(tmp_path: Path) -> None:
@@ -141,3 +141,14 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 def test_a_relative_output_is_looked_for_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_output(Path("a.pth"))
+
+
+def test_a_copy_that_is_there_stays_untouched(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 9)
+    copy_file(tmp_path / "a", tmp_path / "b")
+    os.utime(tmp_path / "b", (1, 1))
+    copy_file(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").stat().st_mtime == 1
+    (tmp_path / "a").write_bytes(b"y" * 9)
+    copy_file(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"y" * 9

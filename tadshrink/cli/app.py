@@ -29,6 +29,8 @@ What happens in a video, and when:
 
 All commands: tadshrink --help    One of them, with an example: tadshrink run --help    This machine: tadshrink doctor"""
 
+#: Commands that keep what they have done.
+RESUMED = ("run", "train", "select", "align", "sfc base", "sfc train")
 #: Exit status after Ctrl-C, as shells have it.
 INTERRUPTED = 130
 
@@ -79,6 +81,8 @@ def main() -> None:
     else:
         stop()
     if code == INTERRUPTED:
-        fail("interrupted; the same command goes on from the last finished epoch or stage")
+        words = sys.argv[1:3]
+        resumes = any(" ".join(words[:count]) in RESUMED for count in (1, 2))
+        fail("interrupted" + ("; the same command goes on from the last finished epoch or stage" if resumes else ""))
     sys.exit(code)
 

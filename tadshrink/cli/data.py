@@ -65,7 +65,8 @@ def make(
 def check(
     dataset: Annotated[str, typer.Argument(metavar="D", help="Built-in dataset name, path of a dataset YAML, or an annotation file or folder "
                                            "alone.", show_default=False, autocompletion=completion.checked)],
-    label: Annotated[str, typer.Option(metavar="verb|noun", help="Which label is the class, for annotations of EPIC-KITCHENS alone.")] = "verb",
+    label: Annotated[str | None, typer.Option(metavar="verb|noun", help="Which label is the class, for annotations of EPIC-KITCHENS alone. "
+                                              "Default: verb.", show_default=False)] = None,
     root: options.Root = None,
     json: options.Json = False,
 ) -> None:
@@ -76,7 +77,7 @@ def check(
     from tadshrink.errors import UserError
     from tadshrink.stages.data_check import check_data
 
-    if label not in ("verb", "noun"):
+    if label not in (None, "verb", "noun"):
         raise UserError(f"--label {label!r} is unknown", fix="Choose verb or noun")
     checked = check_data(dataset, root, label, ConsoleReporter())
     _print_counts(checked)

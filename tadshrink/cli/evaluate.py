@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NAME = "eval"
 EXAMPLE = "tadshrink eval base.pth --dataset synthetic --split testing"
 
+#: Windows per batch, where it is not said.
+_BATCH = 8
 _FILES = "Detections of any tool, without a model"
 #: With more thresholds the table of classes has only their average.
 _MOST_COLUMNS = 5
@@ -52,7 +54,7 @@ def command(
     only_split: Annotated[bool, typer.Option("--only-split", help="Leave out detections in other videos; default: they count as wrong.",
                                              rich_help_panel=_FILES)] = False,
     class_scores: options.ClassScores = None,
-    batch_size: options.BatchSize = 8,
+    batch_size: options.BatchSize = _BATCH,
     root: options.Root = None,
     allow_missing: options.AllowMissing = False,
     device: options.Device = None,
@@ -64,9 +66,11 @@ def command(
     from tadshrink.evaluation.rules import ACTIVITYNET, find_rule
     from tadshrink.evaluation.scoring import parse_tiou
 
-    of_model = {"CKPT": checkpoint, "-o": output, "--class-scores": class_scores, "--compile": compiled or None}
+    of_model = {"CKPT": checkpoint, "-o": output, "--class-scores": class_scores, "--compile": compiled or None, "--device": device,
+                "--batch-size": None if batch_size == _BATCH else batch_size}
+    of_data = {"--root": root, "--allow-missing": allow_missing or None}
     of_files = {"--annotations": annotations, "--blocked": blocked, "--classes": classes, "--only-split": only_split or None}
-    _check(results, dataset, of_model, of_files)
+    _check(results, dataset, of_model, of_files, of_data)
     named, thresholds, reporter = rule and find_rule(rule), parse_tiou(tiou) if tiou is not None else None, ConsoleReporter()
     if annotations is not None:
         from tadshrink.stages.score import score_results
@@ -86,7 +90,7 @@ def command(
     emit(json, scored.to_json())
 
 
-def _check(results: Path | None, dataset: str | None, of_model: dict[str, Any], of_files: dict[str, Any]) -> None:
+def _check(results: Path | None, dataset: str | None, of_model: dict[str, Any], of_files: dict[str, Any], of_data: dict[str, Any]) -> None:
     """Raise a :class:`UserError` unless the options go together: CKPT --dataset, or --results with --dataset or --annotations."""
     useless = [name for name, value in (of_files if results is None else of_model).items() if value is not None]
     if results is None and of_model["CKPT"] is None:
@@ -98,6 +102,8 @@ def _check(results: Path | None, dataset: str | None, of_model: dict[str, Any], 
         raise UserError(f"Missing option '--dataset'{both}", fix="Add --help to see what the command takes")
     if dataset is not None and (useless := [name for name in ("--blocked", "--classes") if of_files[name] is not None]):
         raise UserError(f"{', '.join(useless)} means nothing with --dataset", fix="Say it in the dataset YAML")
+    if dataset is None and (useless := [name for name, value in of_data.items() if value is not None]):
+        raise UserError(f"{', '.join(useless)} means nothing with --annotations", fix="Leave it out")
 
 
 def print_score(title: str, scored: Score) -> None:

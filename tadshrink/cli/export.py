@@ -54,6 +54,8 @@ def command(
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.export import Seen, export
 
+    if layout is not None and opentad is None:
+        raise UserError("--layout means nothing without --opentad", fix="Give --opentad OUT, or leave it out")
     _check(onnx, {"--fp16": fp16, "--int8": int8, "--quantise": quantise, "--with-nms": with_nms, "--nms-iou": nms_iou, "--cells": cells,
                   "--provider": provider,
                   "--dataset": dataset, "--root": root, "--video": video, "--fps": fps})

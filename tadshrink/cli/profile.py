@@ -68,7 +68,8 @@ def command(
 
     timing = {"--runs": runs, "--batch": batch, "--dtype": dtype, "--threads": threads, "--compile": compiled or None, "--fps": fps, "--vs": vs}
     only = {"--vs": vs, "--convention": None if convention == "full" else convention}
-    _check(no_time, sweep, depth_vs_width, timing, only, {"--plot": plot}, {"--savings": savings})
+    _check(no_time, sweep, depth_vs_width, timing | {"--device": device}, only, {"--plot": plot}, {"--savings": savings})
+    _check_swept(sweep, {"batch": batch, "dtype": dtype, "frames": frames})
     if checkpoint is not None and is_recogniser_file(checkpoint):
         given = {**timing, "--arch": arch, "--classes": classes, "--drop": drop, "--frames": frames, "--size": size, "--sweep": sweep,
                  "--depth-vs-width": depth_vs_width or None}
@@ -118,6 +119,13 @@ def _check(no_time: bool, sweep: str | None, depth_vs_width: bool, timing: dict[
     for mode, own in {"--sweep": of_sweep, "--depth-vs-width": of_depth}.items():
         if (given := [name for name, value in own.items() if value is not None]) and mode not in chosen:
             raise UserError(f"{given[0]} means nothing without {mode}", fix="Leave it out")
+
+
+def _check_swept(sweep: str | None, given: dict[str, Any]) -> None:
+    """Raise a :class:`UserError` where one value is given of what has several. Shares of so many frames are swept where no values are."""
+    axis, has_values, _ = (sweep or "").partition("=")
+    if given.get(axis) is not None and (axis != "frames" or has_values):
+        raise UserError(f"--{axis} means nothing with --sweep {axis}", fix="Leave it out")
 
 
 def _subject(checkpoint: Any, arch: str | None, classes: int | None, drop: str | None, frames: int | None, size: int | None) -> Subject:

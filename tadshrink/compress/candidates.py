@@ -67,11 +67,6 @@ class Ranking:
     raced: bool = False
 
     @property
-    def finished(self) -> int:
-        """How many were not stopped."""
-        return sum(item.stopped is None for item in self.candidates)
-
-    @property
     def ties(self) -> int:
         """How many share the best score."""
         best = self.candidates[0]

@@ -71,7 +71,7 @@ def head_start(student: Detector, teacher: Detector, kind: str, batches: Callabl
     changed = []
     found = gaps(student, teacher)
     if not found:
-        reporter.note("head start: the student lacks nothing that its teacher has")
+        reporter.note("head start: the student has every block of its teacher, so there is nothing to correct")
     for block, target in found.items():
         if block is None or _crosses(student, block, target):
             reporter.note(f"head start: nothing before block {target} can take over its work")

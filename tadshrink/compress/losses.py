@@ -25,7 +25,8 @@ def mse_loss(student: Tensor, teacher: Tensor, content: Tensor | None = None) ->
 
 
 def relation_loss(student: Tensor, teacher: Tensor, content: Tensor | None = None) -> Tensor:
-    """Squared difference of the products between all tokens of a sample that are content, summed; mean over samples. ``[n, tokens, D]``."""
+    """Squared difference of the products between all tokens ``[n, tokens, D]`` of a sample that are content, each divided by the square of
+    their number; summed, and the mean over samples."""
     counts: Tensor | int = student.shape[1]
     if content is not None:
         student, teacher = (torch.where(content[..., None], tokens, 0.0) for tokens in (student, teacher))

@@ -79,9 +79,9 @@ def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Te
             for key, item in where.items()}
 
 
-def by_taylor(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Scores:
-    """Sum of |weight x gradient| over all weights of each (Molchanov et al. 2017); ``gradients`` may be sums of such products."""
-    return {key: sum(item.grouped(cut, gradients[item.prefix + cut.name]).double().sum(1) for cut in item.cuts)
+def by_taylor(where: Mapping[tuple[int, str], Places], products: Mapping[str, Tensor]) -> Scores:
+    """Sum of |weight x gradient| over all weights of each (Molchanov et al. 2017); ``products`` are these, by weight."""
+    return {key: sum(item.grouped(cut, products[item.prefix + cut.name]).double().sum(1) for cut in item.cuts)
             for key, item in where.items()}
 
 
@@ -143,10 +143,15 @@ def prunable(detector: Detector, state: Mapping[str, Tensor], counted: MacsRepor
     costs, sums, least = unit_costs(detector, where, counted), dict.fromkeys(HALVES, 0.0), float("inf")
     for key, item in where.items():
         size = _together(key)
-        groups = len(range(0, item.count - size, size))
+        groups = len(_firsts(item.count, size))
         sums[key[1]] += costs[key] * groups * size
         least = min(least, costs[key] * size) if groups else least
     return Prunable(sums, least)
+
+
+def _firsts(count: int, size: int) -> range:
+    """Where groups of this size begin among so many; at least one group's worth stays."""
+    return range(0, count - 2 * size + 1, size)
 
 
 def _together(key: tuple[int, str]) -> int:
@@ -187,7 +192,7 @@ def _groups(scores: Scores, costs: Mapping[tuple[int, str], float]) -> Iterator[
         size = _together(key)
         order = values.argsort().tolist()
         share = values / values.mean().clamp(min=1e-30)
-        for first in range(0, len(order) - size, size):
+        for first in _firsts(len(order), size):
             numbers = order[first:first + size]
             yield _Group(float(share[numbers].mean()), key, numbers, costs[key] * len(numbers))
 

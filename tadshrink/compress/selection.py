@@ -29,7 +29,7 @@ from tadshrink.distributed import gather, only_first, start, world
 from tadshrink.errors import UserError
 from tadshrink.evaluation.inference import count_windows
 from tadshrink.models.detector import Detector
-from tadshrink.models.units import NOUN, NOUNS, units
+from tadshrink.models.units import NOUNS, too_few, units
 from tadshrink.recognition.data import RecognitionDataset
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.reporting import SILENT, Advance, Reporter
@@ -66,7 +66,7 @@ def rank_units(detector: Detector | ActionRecogniser, dataset: Dataset | Recogni
 def _candidates(detector: Detector, options: SelectOptions) -> list[Key]:
     there = len(units(detector.blocks.left, options.unit))
     if there < 2:
-        raise UserError(f"only one {NOUN[options.unit]} is left", fix="A model needs at least one: nothing can be dropped")
+        raise UserError(too_few(there, options.unit), fix="A model needs at least one: nothing can be dropped")
     if options.span >= there:
         raise UserError(f"a span of {options.span} leaves none of the {there} {NOUNS[options.unit]}", fix="Give a smaller --span")
     if options.race and options.top >= there - options.span + 1:

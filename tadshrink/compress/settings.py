@@ -33,7 +33,7 @@ class AlignSettings(TrainSettings):
     subset: float = setting(
         1.0, "Share of the training windows that each epoch draws; in a run, after each of the first half of its drops only.", PANEL,
         gt=0, le=1)
-    fixed_windows: bool | None = setting(None, "Draw the same windows in every epoch, in another order. Default: without --augment.", PANEL)
+    fixed_windows: bool | None = setting(None, "Give a video the same window whenever it is drawn. Default: without --augment.", PANEL)
     teacher: Literal["static", "previous"] = setting("static", "The uncompressed model, or the model before this drop.", PANEL)
 
     feature_weight: float = setting(1.0, "Squared error of the outputs of the surviving blocks.", LOSSES, ge=0)
@@ -78,7 +78,7 @@ class AlignSettings(TrainSettings):
 
     @property
     def repeats(self) -> bool:
-        """Whether every epoch has the windows of the first one."""
+        """Whether a sample has the same window in every epoch."""
         return not self.augment if self.fixed_windows is None else self.fixed_windows
 
     @property

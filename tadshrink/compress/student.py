@@ -65,7 +65,7 @@ def check_settings(detector: Detector, settings: AlignSettings) -> None:
         raise UserError(f"updates of rank {rank} cannot start orthogonal", fix="Give an even --rank, or another --lora-init")
     if settings.heal == "lora":
         _check_start(rank, min(_widths(detector, settings)), settings)
-    if settings.heal != "none":
+    if settings.heals:
         check_shares(settings.batch_size, world())
     if settings.cls_kd_weight and settings.cls_kd != "binary" and len(detector.config.classes) == 1:
         raise UserError(f"class distillation by {settings.cls_kd} is always 0 for a model of one class", fix="Give --cls-kd binary")
@@ -78,7 +78,7 @@ def check_pruned(detector: Detector, settings: AlignSettings) -> None:
         UserError: a start of the updates that so narrow layers do not take.
     """
     if settings.heal == "lora":
-        head = detector.config.compute_width // block_sizes(detector, min(detector.blocks.left))[0]
+        head = detector.config.compute_width // getattr(detector.config, detector.body.part).heads
         narrow = {"qkv": head, "proj": head, "fc1": TOGETHER, "fc2": TOGETHER}
         _check_start(_rank(detector, settings), min(narrow[layer] for layer in settings.lora_targets), settings)
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from tadshrink.errors import UserError
-from tadshrink.models.units import NOUN, NOUNS
+from tadshrink.models.units import NOUN, NOUNS, too_few
 from tadshrink.profiling.macs import MacsReport, closest_drop_count
 
 _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|ms)?\s*")
@@ -76,7 +76,7 @@ def plan_drops(target: Target, report: MacsReport, at_least: bool, kind: str = "
     there, noun = len(report.costs(kind)), NOUNS[kind]
     most = there - 1
     if most < 1:
-        raise UserError(f"only one {NOUN[kind]} is left", fix="A model needs at least one: nothing can be dropped")
+        raise UserError(too_few(there, kind), fix="A model needs at least one: nothing can be dropped")
     if target.kind == "ms":
         return DropBudget(most, target.value, f"{noun} are dropped until a window takes at most {target.value:g} ms")
     if target.kind == "blocks":

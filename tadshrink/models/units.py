@@ -11,16 +11,19 @@ from tadshrink.errors import UserError
 Unit = int | str
 #: The halves of a block, in the order in which they run.
 HALVES = ("attention", "mlp")
-#: What ``--unit`` takes.
-KINDS = ("block", *HALVES)
 #: How one and several of a kind are called.
 NOUN = {"block": "block", "attention": "attention half", "mlp": "MLP half"}
 NOUNS = {"block": "blocks", "attention": "attention halves", "mlp": "MLP halves"}
 #: Halves that are left, by the original index of their block.
 Left = Mapping[int, tuple[str, ...]]
 
-HALF_NAME = rf"(0|[1-9]\d*)\.({'|'.join(HALVES)})"
-_UNIT = re.compile(rf"\d+|{HALF_NAME}")
+HALF_NAME = rf"(0|[1-9]\d{{0,8}})\.({'|'.join(HALVES)})"
+_UNIT = re.compile(rf"\d{{1,9}}|{HALF_NAME}")
+
+
+def too_few(count: int, kind: str) -> str:
+    """What to say where nothing can be dropped, as there is one of a kind or none."""
+    return f"{'only one' if count else 'no'} {NOUN[kind]} is left"
 
 
 def parse_unit(text: str) -> Unit:

@@ -32,7 +32,7 @@ class Measure:
         runs: timed calls; None for 20, or as many as fit into a minute.
         warmup: calls before them that do not count.
         device, dtype: None and "auto" choose as the other commands do.
-        threads: that torch computes with on a CPU; None leaves them as they are.
+        threads: that torch computes with on a CPU; None takes as many as the other commands do.
         compiled: by ``torch.compile``; eagerly where that fails, which is told.
         batch: windows at a time.
     """
@@ -98,6 +98,7 @@ def computing(measure: Measure, width: int, reporter: Reporter) -> Iterator[Comp
         reporter.note(compute.reason)
         if measure.threads is not None:
             torch.set_num_threads(measure.threads)
+            reporter.note(f"threads: {measure.threads}, as asked for")
         yield compute
     finally:
         torch.set_num_threads(before)
@@ -122,7 +123,7 @@ def ready(detector: Detector, measure: Measure, compute: Compute, reporter: Repo
         if measure.compiled:
             stack.callback(torch.compiler.reset)
             network = compile_network(detector, call, reporter)
-        with enough_memory(detector.config, measure.batch):
+        with enough_memory(_windows(detector.config, measure.batch), "Measure a smaller one, or count only: --no-time"):
             call(network)
             if compute.device.type == "cuda":
                 torch.cuda.synchronize(compute.device)
@@ -130,19 +131,22 @@ def ready(detector: Detector, measure: Measure, compute: Compute, reporter: Repo
         yield Ready(lambda: call(network), inputs, network is not detector, size)
 
 
+def _windows(config: DetectorConfig, batch: int) -> str:
+    """What is run at once, in words."""
+    sampling = config.sampling
+    frames = f", {sampling.frames} frames of {sampling.frame_size} pixels" if isinstance(config.backbone, BackboneConfig) else ""
+    return f"{batch} window{'s' * (batch > 1)} of {sampling.window} cells{frames}"
+
+
 @contextmanager
-def enough_memory(config: DetectorConfig, batch: int) -> Iterator[None]:
-    """Turns running out of memory into a :class:`UserError`."""
+def enough_memory(what: str, fix: str) -> Iterator[None]:
+    """Turns running out of memory for ``what`` into a :class:`UserError`."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        sampling = config.sampling
-        video = isinstance(config.backbone, BackboneConfig)
-        size = f"of {sampling.window} cells" + (f", {sampling.frames} frames of {sampling.frame_size} pixels" if video else "")
-        raise UserError(f"not enough memory for {batch} window{'s' * (batch > 1)} {size}",
-                        fix="Measure a smaller one, or count only: --no-time") from error
+        raise UserError(f"not enough memory for {what}", fix=fix) from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.memory import PeakMemory, peak_memory
 from tadshrink.profiling.running import DTYPES, Measure, Ready, computing, ready
 from tadshrink.profiling.subject import Subject
-from tadshrink.profiling.throughput import Throughput
+from tadshrink.profiling.throughput import Throughput, check_fps
 from tadshrink.reporting import SILENT, Reporter
 
 #: What can change -> the values where none are given; those of frames are shares of the detector's own window.
@@ -77,6 +77,7 @@ def sweep(subject: Subject, axis: str, values: Sequence[int | str] | None, measu
     Raises:
         UserError: no such axis or value, not one value fits, or whatever is wrong with the detector.
     """
+    check_fps(fps)
     detector, text = subject.open(reporter)
     macs = detector_macs(detector).total
     chosen = _values(axis, values, detector)

@@ -20,7 +20,7 @@ from tadshrink.profiling.macs import detector_macs
 from tadshrink.profiling.memory import peak_memory
 from tadshrink.profiling.running import Measure, computing, ready
 from tadshrink.profiling.subject import Subject, leave_out, sketched
-from tadshrink.profiling.throughput import Throughput
+from tadshrink.profiling.throughput import Throughput, check_fps
 from tadshrink.profiling.timing import Timing
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
@@ -67,6 +67,7 @@ def compare(detector: Detector, other: Subject, measure: Measure, convention: st
     Raises:
         UserError: the other cannot be opened, or takes windows of another shape.
     """
+    check_fps(fps)
     with (computing(measure, detector.config.compute_width, reporter) as compute, ready(detector, measure, compute, reporter) as model,
           _opened(other, measure, compute, convention, reporter) as rival):
         if model.inputs.shape != rival.inputs.shape:

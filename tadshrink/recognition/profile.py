@@ -16,7 +16,7 @@ from tadshrink.profiling.conventions import find_convention
 from tadshrink.profiling.latency import Latency, Ratio, measure_in_turn
 from tadshrink.profiling.macs import parameters
 from tadshrink.profiling.memory import PeakMemory, call_memory
-from tadshrink.profiling.running import AS_USUAL, Measure, computing
+from tadshrink.profiling.running import AS_USUAL, Measure, computing, enough_memory
 from tadshrink.recognition.config import ONE_PASS, RecogniserConfig
 from tadshrink.recognition.macs import RecogniserMacs, pass_macs, view_macs
 from tadshrink.recognition.recogniser import AT_ONCE, ActionRecogniser
@@ -85,7 +85,7 @@ def profile_recogniser(recogniser: ActionRecogniser, measure: Measure | None = A
         ways: see :class:`Way`; the first is what the others are compared with.
 
     Raises:
-        UserError: no such convention, way or device, or a convention for detectors alone.
+        UserError: no such convention, way or device, a convention for detectors alone, or not enough memory.
     """
     if find_convention(convention).skipped is not None:
         raise UserError(f"convention {convention!r} is that of published tables of detectors, and means nothing for a recogniser",
@@ -117,8 +117,10 @@ def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure
               reporter: Reporter = SILENT) -> tuple[Way, ...]:
     """Each way with what it took on a video of noise; different recognisers, which are on the device already, may be timed in turn."""
     calls = [_Call.of(recogniser.eval(), way.name, compute) for recogniser, way in subjects]
-    runs = [call.run for call in calls]
-    memory = [call_memory(call.run, call.bytes, compute.device) for call in calls]
+    runs, most = [call.run for call in calls], max(len(call.inputs) for call in calls)
+    # What is called first takes as much as any later call.
+    with enough_memory(f"{most} clips of a video at once", "Count only: --no-time"):
+        memory = [call_memory(call.run, call.bytes, compute.device) for call in calls]
     few = [used if call.together else call_memory(call.run_few, call.bytes, compute.device) for call, used in zip(calls, memory, strict=True)]
     with reporter.track("profile", (measure.warmup + measure.turns) * len(runs)) as advance:
         times = measure_in_turn(runs, measure.warmup, measure.turns, compute.device, measure.limit, advance)

@@ -56,7 +56,8 @@ FORMS = {
     # How clips are drawn depends on the architecture where it is not given.
     "sfc base": Form(ClipTrainSettings, {"arch": "recogniser-nano", "init": None, "frames": None, "stride": None, "size": None}),
     "sfc train": Form(ModuleTrainSettings, {"split": None, "clips": 10, "ratio": 0.1, "pool": "topk", "topk": None, "width": None,
-                                            "attention": "time", "crops": 3}, names={"split": "split-at"}),
+                                            "attention": "time", "crops": 3, "kernel": [3, 1, 1]},
+                      hidden=("kernel",), names={"split": "split-at"}),
 }
 
 

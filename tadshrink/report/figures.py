@@ -46,7 +46,8 @@ def _tradeoff(findings: Findings) -> str:
 def _importance(findings: Findings) -> str:
     ranking = next(step.ranking for step in findings.steps if step.ranking)
     frames = "" if not findings.is_run else " A frame marks what was dropped; a gap, what was gone before."
-    metric = f"metric {ranking['metric']} ({METRICS.get(ranking['metric'], 'of another version')})"
+    # Of a recogniser, the metric "map" is top-1, and its ranking says so.
+    metric = f"metric {ranking['metric']} ({METRICS.get('map' if ranking['metric'] == 'top1' else ranking['metric'], 'of another version')})"
     if ranking["baseline"] is None:
         return f"The score of each block: {metric}. The redder, the more it matters; colours grow with the square root.{frames}"
     return (f"How the score changes when the model does without a block: {metric}. Blue: better without it, red: worse; colours grow with the "
@@ -82,7 +83,7 @@ PLOTS = (
     Plot("classes", "Classes before and after", classes.draw, _classes, lambda found: [tables.classes(found)]),
     Plot("latency", "Speed", latency.draw, _latency),
     Plot("timelines", "Detections in test videos", timelines.draw, _timelines),
-    Plot("cost", "Multiply-adds by block", cost.draw, lambda found: "Of one window. A cross marks a dropped block.",
+    Plot("cost", "Multiply-adds by block", cost.draw, lambda found: f"Of {found.counted}. A cross marks a dropped block.",
          lambda found: [tables.parts(found)]),
 )
 

@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Cost:
-    """Multiply-adds of one window.
+    """Multiply-adds of what the model takes at once.
 
     Attributes:
         blocks: of each block that is left, by original index.
@@ -99,6 +99,7 @@ class Findings:
     Attributes:
         summary: the architecture in words.
         recogniser: whether it is of trimmed videos.
+        counted: what multiply-adds are those of.
         depth: blocks before any was dropped.
         dropped: all units that are gone, in the order of dropping.
         stopped: why the run ended, and what was kept; None while it has not.
@@ -122,6 +123,7 @@ class Findings:
     plan: dict[str, Any] | None = None
     sound: bool = True
     recogniser: bool = False
+    counted: str = "a window"
     cost: Cost | None = None
     timelines: tuple[Timeline, ...] = ()
     notes: tuple[str, ...] = ()

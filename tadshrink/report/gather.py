@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -49,9 +50,20 @@ def gather_run(folder: Path) -> Findings:
     """
     if not (folder / PLAN).is_file():
         raise UserError(f"no run in this folder ({PLAN} is missing)", where=folder, fix="Give the work dir of tadshrink run, or a checkpoint")
-    try:
+    with as_written(folder):
         return _of_run(folder)
+
+
+@contextmanager
+def as_written(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong where the files of a work dir lack something into a :class:`UserError`. Of a checkpoint, all is checked when it
+    is read.
+    """
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if not folder.is_dir():
+            raise
         told = "; ".join(problems_in(error)) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
         raise UserError(f"its files are not as tadshrink run writes them ({told})", where=folder,
                         fix="Repair them, or give the checkpoint alone") from error
@@ -94,8 +106,10 @@ def _of_checkpoint(source: Path, checkpoint: Checkpoint, title: str) -> Findings
     recogniser = is_recogniser(checkpoint.architecture)
     told = recogniser_summary if recogniser else detector_summary
     config = side_of(checkpoint).config(checkpoint.architecture, source)
+    passes = recogniser and config.sfc is not None
+    counted = f"a pass over {config.sfc.clips} clips" if passes else "a view" if recogniser else "a window"
     return Findings(source, title, told(checkpoint, source), config.block_count or 0, tuple(checkpoint.classes), tuple(checkpoint.dropped),
-                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum, recogniser=recogniser)
+                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum, recogniser=recogniser, counted=counted)
 
 
 def _model(name: str, told: dict[str, Any], dropped: Sequence[Unit] = (), kept: bool = True) -> Model:

@@ -45,10 +45,10 @@ def tiles(findings: Findings) -> list[Tile]:
     # A history does not say how much it was.
     kept = [step.model for step in findings.steps if step.model.kept]
     more += ["channels pruned from the rest"] if not pruned and any(model.name == PRUNING for model in kept) else []
-    found = [Tile("removed", f"{count} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")]
+    found = [Tile("removed", f"{count} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")] if findings.depth else []
     before, after = findings.baseline, last_good(findings)
     if findings.cost is not None:
-        found.append(_relative("multiply-adds of a window", findings.cost.before, findings.cost.total))
+        found.append(_relative(f"multiply-adds of {findings.counted}", findings.cost.before, findings.cost.total))
     if before is None or after is None:
         return found
     return found + (_compared(findings, before, after) if gone or pruned else [*_accuracy(before, before)])
@@ -56,7 +56,7 @@ def tiles(findings: Findings) -> list[Tile]:
 
 def _compared(findings: Findings, before: Model, after: Model) -> list[Tile]:
     """What the baseline and the last good model were measured by."""
-    found = [_relative("multiply-adds of a window", before.macs, after.macs)] if before.macs and after.macs else []
+    found = [_relative(f"multiply-adds of {findings.counted}", before.macs, after.macs)] if before.macs and after.macs else []
     if after.speedup:
         device = findings.plan["device"] if findings.plan else ""
         itself = f"; the baseline against itself {times(before.speedup)}" if before.speedup else ""
@@ -97,7 +97,9 @@ def _sentences(findings: Findings) -> list[tuple[str, str]]:
         told.append(("warning", f"This run has not ended: {plural(len(findings.steps), 'step')} measured so far, no test figures. "
                                 "The same tadshrink run goes on with it."))
     else:
-        told.append(("lead", "Told from the checkpoint alone. A report of the work dir of its run would tell more."))
+        # Only detectors are compressed by a run.
+        more = "" if findings.recogniser else " A report of the work dir of its run would tell more."
+        told.append(("lead", f"Told from the checkpoint alone.{more}"))
     return told
 
 

@@ -12,6 +12,7 @@ from tadshrink.data.annotations.oddities import find_oddities
 from tadshrink.data.check import class_problems, file_problems, no_videos, split_problems
 from tadshrink.data.datasets import Dataset, builtin_names, find_unknown, open_dataset
 from tadshrink.data.statistics import SplitCounts, count_classes, count_splits
+from tadshrink.errors import UserError
 from tadshrink.recognition.check import as_records, clip_problems, is_of_clips
 from tadshrink.recognition.data import RecognitionDataset, load_recognition
 from tadshrink.reporting import SILENT, Reporter
@@ -51,23 +52,26 @@ class Checked:
                 "problem_counts": {kind: len(items) for kind, items in self.kinds().items()}, "problems": problems}
 
 
-def check_data(given: str, root: Path | None = None, label: str = "verb", reporter: Reporter = SILENT) -> Checked:
+def check_data(given: str, root: Path | None = None, label: str | None = None, reporter: Reporter = SILENT) -> Checked:
     """Check a dataset with its files, or annotations alone.
 
     Args:
         given: a built-in name, the path of a dataset YAML, or an annotation file or folder; or a dataset of trimmed videos.
-        label: verb or noun, for annotations of EPIC-KITCHENS alone.
+        label: verb (the default) or noun, for annotations of EPIC-KITCHENS alone.
 
     Raises:
-        UserError: no such dataset, bad configuration, or annotations of no known form.
+        UserError: no such dataset, bad configuration, annotations of no known form, or something given that means nothing for it.
     """
-    if is_of_clips(given):
+    path, clips = Path(given), is_of_clips(given)
+    is_dataset = clips or given in builtin_names() or path.suffix in (".yaml", ".yml") or not path.exists()
+    if useless := [name for name, value in {"--label": label if is_dataset else None, "--root": None if is_dataset else root}.items() if value]:
+        raise UserError(f"{useless[0]} means nothing for {'a dataset' if is_dataset else 'annotations alone'}", where=given,
+                        fix="Say it in the dataset YAML" if is_dataset else "Leave it out, or give a dataset YAML")
+    if clips:
         return _check_clips(load_recognition(given, root, reporter), reporter)
-    path = Path(given)
-    if given in builtin_names() or path.suffix in (".yaml", ".yml") or not path.exists():
-        dataset, found = open_dataset(given, root)
-        return _check_dataset(dataset, found, reporter)
-    return _check_annotations(find_annotations(path, AnnotationSettings(label=label)), reporter)
+    if is_dataset:
+        return _check_dataset(*open_dataset(given, root), reporter)
+    return _check_annotations(find_annotations(path, AnnotationSettings(label=label or "verb")), reporter)
 
 
 def _check_dataset(dataset: Dataset, found: Found, reporter: Reporter) -> Checked:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.data.sources import file_source, model_kind
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
@@ -52,8 +52,8 @@ def detect(checkpoint: Path | ModelFile, videos: Sequence[Path], output: Path | 
     Raises:
         UserError: the checkpoint cannot be read, or two videos have the same name.
     """
-    check_output(output)
     names = _names(videos)
+    check_output(output, path_of(checkpoint), class_scores, *names.values())
     scores = None if class_scores is None else read_video_scores(class_scores)
     opened = open_model(checkpoint, device, reporter, compiled)
     config = opened.detector.config

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from tadshrink.checkpoint.format import Checkpoint
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, check_merged
 from tadshrink.errors import UserError
 from tadshrink.models.body import unit_prefixes
 from tadshrink.models.config import DetectorConfig
@@ -42,10 +40,11 @@ def drop(checkpoint: Path | ModelFile, output: Path, blocks: Sequence[Unit] | No
         blocks: original indices, or halves such as "3.mlp".
 
     Raises:
-        UserError: a unit that is not there, no ranking to choose by, or nothing would be left.
+        UserError: a unit that is not there, no ranking to choose by, LoRA that is not merged, or nothing would be left.
     """
     count = 1 if count is None and blocks is None and span is None else count
     source = read_either(checkpoint, reporter)
+    check_merged(source, checkpoint)
     config = side_of(source).config(source.architecture, checkpoint)
     if not config.block_count:
         raise UserError("this network has no blocks that can be dropped", where=checkpoint, fix="Give a model with a ViT or a stem of blocks")
@@ -65,19 +64,14 @@ def drop(checkpoint: Path | ModelFile, output: Path, blocks: Sequence[Unit] | No
 
 
 def without_units(checkpoint: Checkpoint, chosen: Sequence[Unit], config: DetectorConfig | RecogniserConfig) -> Checkpoint:
-    """The checkpoint without the weights (and LoRA) of these units."""
+    """The checkpoint without the weights of these units."""
     body, left = side_of(checkpoint).body(config), left_of(config.block_count, checkpoint.dropped)
     prefixes: tuple[str, ...] = ()
     for unit in chosen:
         prefixes += unit_prefixes(body, left, unit)
         left = without(left, unit)
-    lora = checkpoint.lora and {**checkpoint.lora, "state": _without(checkpoint.lora["state"], prefixes)}
-    return replace(checkpoint, state=_without(checkpoint.state, prefixes), lora=lora, dropped=merged([*checkpoint.dropped, *chosen]),
-                   ranking=None)
-
-
-def _without(state: dict[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    return {name: value for name, value in state.items() if not name.startswith(prefixes)}
+    rest = {name: value for name, value in checkpoint.state.items() if not name.startswith(prefixes)}
+    return replace(checkpoint, state=rest, dropped=merged([*checkpoint.dropped, *chosen]), ranking=None)
 
 
 def _named(chosen: Sequence[Unit], left: Left, where: object) -> list[Unit]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadshrink.checkpoint.opening import ModelFile
+from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.sources import Source, open_source
 from tadshrink.evaluation.detections import Detections
@@ -39,7 +39,7 @@ def evaluate(checkpoint: Path | ModelFile, dataset: DatasetChoice, split: str = 
     Raises:
         UserError: unreadable input, or a split without a single action.
     """
-    check_output(output)
+    check_output(output, path_of(checkpoint), class_scores)
     given = None if class_scores is None else read_video_scores(class_scores)
     opened = open_model(checkpoint, device, reporter, compiled)
     data = dataset.load(reporter)

@@ -66,8 +66,11 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
     """
     if opentad is plain is onnx is None:
         raise UserError("nothing to write", fix="Give --onnx OUT, --opentad OUT, --tadshrink OUT or several of them")
-    for path in (opentad, plain, onnx):
-        check_output(path)
+    given = path_of(checkpoint)
+    for path, others in ((opentad, (given,)), (plain, (given, opentad)), (onnx, (given, opentad, plain))):
+        check_output(path, *others)
+    if onnx is not None and onnx.suffix != ".onnx":
+        raise UserError("by this name no command would know it for an ONNX file", where=onnx, fix="Give a name that ends in .onnx")
     source = read_either(checkpoint, reporter)
     if opentad is not None and is_recogniser(source.architecture):
         raise UserError("OpenTAD has no recognisers of trimmed videos", where=checkpoint, fix="Give --onnx OUT or --tadshrink OUT")

@@ -55,7 +55,7 @@ def merge(checkpoint: Path | ModelFile, output: Path, dataset: DatasetChoice | N
     reporter.note(f"merged on a copy; outputs differ by {difference:.1e} of the largest (limit {tolerance:g}) on {seen}")
     if not difference <= tolerance:
         raise UserError(f"the merged model's outputs differ by {difference:.2e}, above the tolerance {tolerance:g}: nothing was written",
-                        where=checkpoint, fix="Raise --tolerance if this is acceptable")
+                        where=checkpoint, fix="If this is acceptable, tadshrink merge takes a larger --tolerance")
     plain = with_weights(replace(opened.checkpoint, lora=None), merged)
     arguments = {**(choice.arguments() if choice else {}), "tolerance": tolerance}
     written = save_stage(output, plain, "merge", arguments, opened.checksum, {"max_difference": difference})

@@ -129,7 +129,7 @@ def _scores(opened: Opened, data: Dataset | None, where: dict[tuple[int, str], P
     if settings.importance == "magnitude":
         return by_magnitude(where, state)
     assert data is not None
-    return by_taylor(where, state, _products(opened, data, [item.prefix + one.name for item in where.values() for one in item.cuts],
+    return by_taylor(where, _products(opened, data, [item.prefix + one.name for item in where.values() for one in item.cuts],
                                              settings.batch_size, reporter))
 
 

@@ -18,7 +18,7 @@ from tadshrink.evaluation.detections import Detections, to_json
 from tadshrink.evaluation.inference import detect_videos
 from tadshrink.files import check_output, write_json
 from tadshrink.report.findings import Findings
-from tadshrink.report.gather import TIMELINES, gather_checkpoint, gather_run, timelines_in
+from tadshrink.report.gather import TIMELINES, as_written, gather_checkpoint, gather_run, timelines_in
 from tadshrink.report.missing import missing
 from tadshrink.report.page import write_page
 from tadshrink.reporting import SILENT, Reporter
@@ -64,18 +64,20 @@ def write_report(source: Path | ModelFile, output: Path | None = None, videos: i
         dataset: where they are now, to detect again; default: where the run had them.
 
     Raises:
-        UserError: neither a work dir nor a sound checkpoint, or the output cannot be written.
+        UserError: neither a work dir nor a sound checkpoint, something given that means nothing for it, or the output cannot be written.
     """
     started, path = time.perf_counter(), path_of(source)
     output = output or (path / REPORT if path.is_dir() else path.with_suffix(".html"))
-    check_output(output)
+    check_output(output, path)
     findings = _gather(source, videos, dataset, device, reporter)
-    size = write_page(findings, output)
+    with as_written(path):
+        size = write_page(findings, output)
     return Reported(str(output), size, time.perf_counter() - started, missing(findings))
 
 
 def _gather(source: Path | ModelFile, videos: int | None, dataset: DatasetChoice | None, device: str | None, reporter: Reporter) -> Findings:
     path = path_of(source)
+    _check_given(source, {"--videos": videos, "--dataset": dataset, "--device": device})
     if not path.is_dir():
         return gather_checkpoint(source, reporter)
     findings = gather_run(path)
@@ -94,6 +96,16 @@ def _gather(source: Path | ModelFile, videos: int | None, dataset: DatasetChoice
     with suppress(UserError):
         write_json(path / TIMELINES, made)
     return replace(findings, timelines=timelines_in(made))
+
+
+def _check_given(source: Path | ModelFile, for_runs: dict[str, Any]) -> None:
+    """Raise a :class:`UserError` where something is given that only the other kind of source has a use for."""
+    if path_of(source).is_dir():
+        kind, useless = "work dir", list(source.settings.given()) if isinstance(source, ModelFile) else []
+    else:
+        kind, useless = "checkpoint", [name for name, value in for_runs.items() if value is not None]
+    if useless:
+        raise UserError(f"{', '.join(useless)} means nothing for a {kind}", where=source, fix="Leave it out")
 
 
 def _choice(findings: Findings) -> DatasetChoice:

@@ -57,7 +57,8 @@ def train_module(checkpoint: Path | ModelFile, dataset: RecognitionChoice, outpu
     curve = fit(task, settings, opened.compute, resume, "train the module", reporter)
     measure_norms(task, opened.compute)
     heldout = judge(opened, held, None, source, settings.batch_size * sfc.clips, f"evaluate {HELDOUT}", reporter).to_json()
-    made = replace(opened.checkpoint, architecture=recogniser.config.model_dump(mode="json"), state=recogniser.state_dict())
+    # A ranking was measured on the model without this module.
+    made = replace(opened.checkpoint, architecture=recogniser.config.model_dump(mode="json"), state=recogniser.state_dict(), ranking=None)
     written = save_stage(output, made, "sfc train", arguments, opened.checksum, {"heldout": heldout, "views": ONE_PASS, "curve": curve})
     resume.path.unlink(missing_ok=True)
     return TrainedRecogniser(written.output, written.checksum, curve, heldout, ONE_PASS)

@@ -19,7 +19,7 @@ class Draws:
     Attributes:
         batch_size: windows per batch, of all processes together.
         subset: share of the samples that an epoch draws.
-        fixed: every epoch has the windows of the first one.
+        fixed: a sample has the same window in every epoch.
 
     Raises:
         UserError: the processes cannot share a batch evenly.

@@ -12,7 +12,6 @@ import pytest
 
 from tadshrink import __version__
 from tadshrink.errors import UserError
-from tadshrink.stages import drop as module
 
 COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make", "report",
             "doctor", "sfc base", "sfc train", "sfc eval", "sfc classify")
@@ -94,15 +93,22 @@ def test_wrong_usage_is_one_line(tadshrink: Callable[..., Any], arguments: tuple
     assert problem in outcome.err
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tadshrink: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*arguments: object) -> None:
+@pytest.mark.parametrize(("words", "told"), [
+    (("drop", "a.pth", "-o", "b.pth"), "interrupted"),
+    (("merge", "a.pth", "-o", "b.pth"), "interrupted"),
+    (("select", "a.pth", "--dataset", "d", "-o", "b.pth"), "interrupted; the same command goes on from the last finished epoch or stage"),
+    (("sfc", "train", "a.pth", "--dataset", "d", "--split-at", "res3", "-o", "b.pth"), "interrupted; the same command goes on from the last "
+                                                                                      "finished epoch or stage"),
+])
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tadshrink: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...],
+                                                    told: str) -> None:
+    def stopped(*arguments: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "drop", stopped)
-    outcome = tadshrink("drop", "a.pth", "-o", "b.pth")
-    assert outcome.code == 130
-    assert len(outcome.errors) == 1
-    assert "interrupted" in outcome.errors[0]
+    for place in ("drop.drop", "merge.merge", "select.select", "sfc_train.train_module"):
+        monkeypatch.setattr(f"tadshrink.stages.{place}", stopped)
+    outcome = tadshrink(*words)
+    assert (outcome.code, outcome.errors) == (130, [f"error: {told}"])
 
 
 def test_what_cannot_be_made_is_one_line(tadshrink: Callable[..., Any], tmp_path: Path) -> None:

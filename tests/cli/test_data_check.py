@@ -49,6 +49,8 @@ def test_a_dataset_that_cannot_be_used(copy: Path, tadshrink: Callable[..., Any]
 def test_something_else_than_a_dataset(tmp_path: Path, tadshrink: Callable[..., Any]) -> None:
     for arguments, problem in ((("none",), "none: no such dataset"), ((tmp_path,), "in this folder there are no annotations"),
                                ((tmp_path, "--label", "adverb"), "--label 'adverb' is unknown. Choose verb or noun"),
+                               ((tmp_path, "--root", tmp_path), "--root means nothing for annotations alone"),
+                               (("thumos14", "--label", "noun"), "--label means nothing for a dataset"),
                                (("thumos14", "--root", tmp_path), "thumos14 is looked for in")):
         outcome = tadshrink("data", "check", *arguments)
         assert (outcome.code, outcome.out, len(outcome.errors)) == (2, "", 1), outcome.err

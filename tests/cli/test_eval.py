@@ -66,6 +66,8 @@ def test_the_rule_and_the_default_thresholds(files: Path, tadshrink: Callable[..
     (("--dataset", "synthetic"), "Missing option '--dataset' or --annotations: one of the two"),
     (("-o", "out.json"), "-o means nothing beside --results"),
     (("--class-scores", "s.json"), "--class-scores means nothing beside --results"),
+    (("--device", "cpu", "--batch-size", "3"), "--device, --batch-size means nothing beside --results"),
+    (("--root", "x", "--allow-missing"), "--root, --allow-missing means nothing with --annotations"),
     (("--blocked", "none.json"), "none.json: no such file"),
     (("--classes", "none.txt"), "none.txt: no such file"),
     (("--weights", "raw"), "there is no checkpoint to read so"),

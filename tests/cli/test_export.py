@@ -10,6 +10,7 @@ import pytest
 
 @pytest.mark.parametrize(("options", "problem"), [
     ((), "nothing to write. Give --onnx OUT, --opentad OUT, --tadshrink OUT or several of them"),
+    (("--tadshrink", "a.pth", "--layout", "nonsense"), "--layout means nothing without --opentad"),
     (("--int8",), "--int8 means nothing without --onnx"),
     (("--onnx", "a.onnx", "--int8", "--fp16"), "--fp16 and --int8 exclude each other"),
     (("--onnx", "a.onnx", "--dataset", "synthetic", "--video", "a.mp4"), "--dataset and --video exclude each other"),

@@ -69,6 +69,12 @@ def test_depth_beside_width(tiny, tadshrink: Callable[..., Any]) -> None:
     (("{base}", "--dtype", "int4"), "unknown dtype 'int4'"),
     (("{base}", "--fps", "0"), "no frame rate"),
     (("{base}", "--sweep", "colour"), "nothing called 'colour' can be swept"),
+    (("{base}", "--sweep", "batch=1,2", "--batch", "4"), "--batch means nothing with --sweep batch"),
+    (("{base}", "--sweep", "dtype=float32", "--dtype", "bfloat16"), "--dtype means nothing with --sweep dtype"),
+    (("{base}", "--sweep", "frames=64", "--frames", "128"), "--frames means nothing with --sweep frames"),
+    (("{base}", "--sweep", "batch=1", "--fps", "-1"), "no frame rate"),
+    (("{base}", "--vs", "{base}", "--fps", "-1"), "no frame rate"),
+    (("{base}", "--no-time", "--device", "cpu"), "--device means nothing with --no-time"),
     (("--arch", "resnet"), "unknown architecture 'resnet'"),
     (("--arch", "videomae-s", "--set", "heads=2"), "there is no checkpoint to read so"),
 ])

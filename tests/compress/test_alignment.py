@@ -4,12 +4,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tadshrink.compress import student as student_module
 from tadshrink.compress.alignment import AlignmentLosses
 from tadshrink.compress.settings import AlignSettings
-from tadshrink.compress.student import check_settings, first_trained, make_student
+from tadshrink.compress.student import check_pruned, check_settings, first_trained, make_student
 from tadshrink.compress.trace import Trace, run_traced
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import open_source
+from tadshrink.distributed import World
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.models.losses import detection_losses
@@ -308,3 +310,22 @@ def test_losses_without_a_block_to_compare_are_left_out_and_named(tiny, batch: B
     with pytest.raises(UserError, match="none is left"):
         # A cut after the last block: none of those that are trained is compared.
         AlignmentLosses(detector(tiny), teacher, alone.model_copy(update={"mid_weight": 0.0, "feature_weight": 1.0}), first=4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_wherever_windows_are_drawn(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student_module, "world", lambda: World(0, 3))
+    check_settings(detector(tiny), AlignSettings(heal="none"))
+    for settings in ({"heal": "none", "init": "linear"}, {"heal": "full"}):
+        with pytest.raises(UserError, match="processes"):
+            check_settings(detector(tiny), AlignSettings(**settings))
+
+
+def test_what_a_start_may_find_after_pruning_is_a_head_as_wide_as_it_was(tiny) -> None:
+    wide = detector(tiny).config
+    heads, width = wide.backbone.heads, wide.backbone.width
+    halved = wide.model_copy(update={"backbone": wide.backbone.model_copy(update={"kept": ((1, 8),) * wide.backbone.depth})})
+    assert heads > 1
+    settings = AlignSettings(rank=width // heads + 1, lora_init="pissa", lora_targets=("qkv",))
+    for config in (wide, halved):
+        with pytest.raises(UserError, match=f"where a layer is {width // heads} wide"):
+            check_pruned(Detector(config), settings)

@@ -85,7 +85,7 @@ def test_without_a_gap_nothing_is_changed(interrupt) -> None:
     student, teacher = pair(VIDEO, ())
     reporter = interrupt()
     assert head_start(student, teacher, "linear", batches(VIDEO), CPU, reporter) == []
-    assert "lacks nothing" in reporter.notes[0]
+    assert "nothing to correct" in reporter.notes[0]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -143,5 +143,13 @@ def test_scores() -> None:
     where = {(0, "mlp"): item}
     assert by_magnitude(where, state)[0, "mlp"].tolist() == [5, 1]
     products = {"b.in": torch.tensor([[1.0], [2.0]]), "b.out": torch.tensor([[0.5, 7.0]])}
-    assert by_taylor(where, state, products)[0, "mlp"].tolist() == [1.5, 9]
+    assert by_taylor(where, products)[0, "mlp"].tolist() == [1.5, 9]
     assert at_random(where, 1)[0, "mlp"].tolist() == at_random(where, 1)[0, "mlp"].tolist() != at_random(where, 2)[0, "mlp"].tolist()
+
+
+@pytest.mark.parametrize(("count", "size", "groups", "stay"), [
+    (64, 8, 7, 8), (60, 8, 6, 12), (20, 8, 1, 12), (15, 8, 0, 15), (8, 8, 0, 8), (4, 1, 3, 1), (1, 1, 0, 1),
+])
+def test_a_whole_group_always_stays(count: int, size: int, groups: int, stay: int) -> None:
+    firsts = pruning._firsts(count, size)
+    assert (len(firsts), count - size * len(firsts)) == (groups, stay)

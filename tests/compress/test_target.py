@@ -91,3 +91,9 @@ def test_halves_are_counted_as_halves() -> None:
     one = MacsReport(100, 80, 20, [20] * 4, [0, 1, 2, 3], {}, {}, {"mlp": [12]})
     with pytest.raises(UserError, match="only one MLP half is left"):
         plan_drops(parse_target("1"), one, at_least=False, kind="mlp")
+
+
+def test_where_none_is_left_that_is_said() -> None:
+    none = MacsReport(100, 80, 20, [20] * 4, [0, 1, 2, 3], {}, {}, {"mlp": []})
+    with pytest.raises(UserError, match="no MLP half is left"):
+        plan_drops(parse_target("1"), none, at_least=False, kind="mlp")

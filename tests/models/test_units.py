@@ -59,3 +59,9 @@ def test_whatever_goes_is_gone_and_the_rest_is_left(drawn: list[tuple[int, str]]
     present = {(index, half) for index, halves in left.items() for half in halves}
     assert missing | present == {(index, half) for index in range(5) for half in HALVES}
     assert not missing & present
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1" * 10, f"{'1' * 10}.mlp"])
+def test_numbers_that_no_model_has_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is neither a block nor half of one"):
+        parse_unit(text)

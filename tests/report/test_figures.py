@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tadshrink.report.figures import PLOTS, section
 from tadshrink.report.findings import Findings
-from tests.report.examples import told
+from tests.report.examples import ranking, told
 
 BY_KEY = {plot.key: plot for plot in PLOTS}
 
@@ -30,3 +30,9 @@ def test_how_far_a_speed_up_errs_is_told(findings: Findings) -> None:
 
 def test_without_anything_to_draw_there_is_no_section() -> None:
     assert section(BY_KEY["timelines"], told(timelines=())) is None
+
+
+def test_the_accuracy_of_a_recogniser_has_its_words() -> None:
+    ranked = replace(told().steps[0], ranking=ranking(b1=0.5) | {"metric": "top1"})
+    (plot,) = (plot for plot in PLOTS if plot.key == "importance")
+    assert "metric top1 (accuracy without it: " in plot.caption(told(steps=(ranked,)))

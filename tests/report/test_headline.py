@@ -57,3 +57,14 @@ def test_other_weights_than_those_of_the_run_are_a_warning(findings: Findings) -
 def test_a_checkpoint_tells_what_it_can(alone: Findings) -> None:
     assert {tile.name: tile.value for tile in tiles(alone)} == {"removed": "2 of 4", "multiply-adds of a window": f"{MINUS}46.2 %"}
     assert "from the checkpoint alone" in str(headline(alone))
+
+
+def test_what_multiply_adds_are_of_is_told(alone: Findings) -> None:
+    names = [tile.name for tile in tiles(replace(alone, counted="a view"))]
+    assert "multiply-adds of a view" in names
+    assert "removed" not in [tile.name for tile in tiles(replace(alone, depth=0))]
+
+
+def test_a_recogniser_has_no_work_dir(alone: Findings) -> None:
+    assert "work dir" in str(headline(alone))
+    assert "work dir" not in str(headline(replace(alone, recogniser=True)))

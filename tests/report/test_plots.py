@@ -163,3 +163,10 @@ def test_dropped_blocks_are_crosses(alone: Findings) -> None:
     assert [patch.get_height() for patch in axis.patches] == [300, 300]
     assert list(axis.lines[0].get_xdata()) == [0, 2]
     assert cost.draw(replace(alone, cost=Cost(1, {}, {}, 1)), True) == []
+
+
+@pytest.mark.parametrize("metric", ["map", "top1"])
+def test_a_higher_accuracy_is_blue(metric: str) -> None:
+    steps = (replace(told().steps[0], ranking=ranking(b1=0.5, b3=4.0) | {"metric": metric}),)
+    (axis,) = axes_of(importance.draw, told(steps=steps))
+    assert PAINT[f"heat{HEAT_STEPS}"] in {to_hex(patch.get_facecolor()) for patch in axis.patches if patch.get_fill()}

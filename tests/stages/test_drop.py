@@ -62,12 +62,10 @@ def test_asking_for_one_block_or_not_saying_how_many_gives_the_same_file(chain, 
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
-def test_low_rank_updates_of_the_block_go_too(tiny, chain, tmp_path: Path) -> None:
-    kept = [block for block in range(4) if block not in load_checkpoint(chain.aligned).dropped]
-    drop(chain.aligned, tmp_path / "a.pth", [kept[0]])
-    after = load_checkpoint(tmp_path / "a.pth")
-    assert {int(name.removeprefix(BLOCKS).split(".")[0]) for name in after.lora["state"]} == set(kept[1:])
-    assert tiny.opened(tmp_path / "a.pth").detector.blocks.indices == tuple(kept[1:])
+def test_low_rank_updates_are_merged_first(chain, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"aligned\.pth: its LoRA is not merged yet\. First: tadshrink merge"):
+        drop(chain.aligned, tmp_path / "a.pth", [0])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("arguments", "problem"), [
@@ -112,14 +110,6 @@ def test_halves_of_blocks(tiny, tmp_path: Path) -> None:
         assert indices(load_checkpoint(tmp_path / f"{number}.pth")) == {1, 3}
     with pytest.raises(UserError, match=r"no block 2\.mlp\. The remaining blocks are 1, 2\.attention, 3"):
         drop(tmp_path / "a.pth", tmp_path / "c.pth", ["2.mlp"])
-
-
-def test_low_rank_updates_of_a_half_go_too(tiny, chain, tmp_path: Path) -> None:
-    kept = [block for block in range(4) if block not in load_checkpoint(chain.aligned).dropped]
-    drop(chain.aligned, tmp_path / "a.pth", [f"{kept[0]}.attention"])
-    after = load_checkpoint(tmp_path / "a.pth")
-    assert {int(name.removeprefix(BLOCKS).split(".")[0]) for name in after.lora["state"]} == set(kept[1:])
-    assert tiny.opened(tmp_path / "a.pth").detector.blocks.left[kept[0]] == ("mlp",)
 
 
 @pytest.mark.parametrize(("options", "arguments", "expected"), [

@@ -84,3 +84,18 @@ def test_the_file_detects_and_evaluates_like_the_checkpoint(tiny, tmp_path: Path
     assert theirs.segments == pytest.approx(ours.segments, abs=0.011)
     ours, theirs = (evaluate(file, tiny.choice, device="cpu").result for file in (tiny.checkpoint, path))
     assert theirs.average == pytest.approx(ours.average, abs=0.5)
+
+
+def test_files_do_not_replace_each_other(tiny, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(tiny.checkpoint.read_bytes())
+    for files in ({"plain": path}, {"opentad": path}, {"plain": tmp_path / "b.pth", "opentad": tmp_path / "x/../b.pth"}):
+        with pytest.raises(UserError, match="this would replace a file"):
+            export(path, **files)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == tiny.checkpoint.read_bytes()
+
+
+def test_an_onnx_file_has_its_suffix(tiny, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.bin: .* Give a name that ends in \.onnx"):
+        export(tiny.checkpoint, onnx=tmp_path / "a.bin")

@@ -5,9 +5,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tadshrink.checkpoint.foreign.settings import LoadSettings
+from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.data.annotations import VideoRecord
 from tadshrink.data.datasets import Dataset
 from tadshrink.errors import UserError
@@ -171,3 +174,33 @@ def test_the_dataset_of_the_run_is_taken_without_what_is_missing(work: Path) -> 
 
     choice = module._choice(gather_run(work))
     assert isinstance(choice, DatasetChoice) and choice.allow_missing and choice.name.endswith("tiny.yaml")
+
+
+@pytest.mark.parametrize(("given", "problem"), [
+    ({"videos": 3, "device": "cpu"}, "--videos, --device means nothing for a checkpoint"),
+    ({"dataset": DatasetChoice("synthetic")}, "--dataset means nothing for a checkpoint"),
+])
+def test_what_only_a_run_has_a_use_for_is_refused(chain, tmp_path: Path, given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        write_report(chain.ranked, tmp_path / "a.html", **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_a_checkpoint_has_a_use_for_is_refused(work: Path) -> None:
+    with pytest.raises(UserError, match="heads means nothing for a work dir"):
+        write_report(ModelFile(work, LoadSettings(heads=3)), videos=0)
+
+
+def test_a_checkpoint_is_not_replaced_by_its_report(chain, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(chain.ranked.read_bytes())
+    with pytest.raises(UserError, match=r"a\.pth: this would replace a file that is read"):
+        write_report(path, path)
+    assert path.read_bytes() == chain.ranked.read_bytes()
+
+
+def test_what_a_stage_lacks_is_one_line(work: Path) -> None:
+    stage = work / "step-1/select.json"
+    stage.write_text(json.dumps({key: value for key, value in json.loads(stage.read_text()).items() if key != "ranking"}))
+    with pytest.raises(UserError, match="not as tadshrink run writes them \\(KeyError: 'ranking'\\)"):
+        write_report(work, videos=0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_the_history_tells_how_it_was_made(trained: tuple[Path, Path], tiny_clip
     assert entry["arguments"]["sfc"] == module(base.stem).model_dump(mode="json")
     assert entry["metrics"]["heldout"]["videos"] == len(tiny_clips.choice.load(Notes()).split("heldout"))
     assert len(entry["metrics"]["curve"]) == 2
+
+
+@ONE_KIND
+def test_a_ranking_from_before_the_module_goes(trained: tuple[Path, Path], tiny_clips: TinyClips, tmp_path: Path) -> None:
+    base, _ = trained
+    before = read_recogniser(base)
+    save_checkpoint(tmp_path / "ranked.pth", replace(before, ranking={"metric": "top1", "baseline": 50.0, "ranking": []}))
+    train_module(tmp_path / "ranked.pth", tiny_clips.choice, tmp_path / "a.pth", module(base.stem), FEW, "cpu")
+    assert read_recogniser(tmp_path / "a.pth").ranking is None
 
 
 @ONE_KIND

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: A higher score is better for this metric, and worse for all others.
-_HIGHER = "map"
+#: A higher score is better for these metrics, and worse for all others.
+_HIGHER = ("map", "top1")
 #: Inches that a cell takes at least if its value is written into it.
 _CELL = 0.42
 
@@ -31,7 +31,7 @@ def draw(findings: Findings, wide: bool) -> list[Figure]:
     figure = new_figure(wide, 1.1 + (0.36 if wide else 0.3) * len(steps))
     axis = figure.subplots()
     largest = max((abs(value) for row in rows for value in row.values()), default=0.0)
-    sign = 1 if steps[0].ranking["metric"] == _HIGHER else -1
+    sign = 1 if steps[0].ranking["metric"] in _HIGHER else -1
     signed = steps[0].ranking["baseline"] is not None
     roomy = figure.get_figwidth() / (len(columns) + 2) >= _CELL
     for y, (step, row) in enumerate(zip(steps, rows, strict=True)):
