@@ -50,6 +50,7 @@ def run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_dir: P
     inputs = open_inputs(checkpoint, dataset, settings, device, reporter)
     reporter.note(f"target {settings.target}: {inputs.budget.reason}")
     work = WorkDir(work_dir)
+    work.check_spares(inputs.baseline.path, fresh)
     with ExitStack() as held:
         # All are told where it is another's.
         only_first(lambda: held.enter_context(work.locked()))

@@ -62,7 +62,7 @@ def _draw(axis: Axes, found: Detections, labels: list[int], classes: tuple[str, 
 
     for (start, end), score, label in zip(found.segments.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True):
         colour = colormaps[PALETTE](label % 10)
-        axis.barh(labels.index(label), end - start, left=start, height=0.7, color=colour, alpha=0.15 + 0.85 * score)
+        axis.barh(labels.index(label), end - start, left=start, height=0.7, color=colour, alpha=0.15 + 0.85 * min(score, 1.0))
         if score >= 0.3:
             axis.text((start + end) / 2, labels.index(label), f"{score:.2f}", ha="center", va="center", fontsize=7)
     axis.set_yticks(range(len(labels)), [classes[label] for label in labels], parse_math=False)

@@ -81,15 +81,27 @@ class WorkDir:
         write_json(file, plan)
         return False
 
+    def check_spares(self, model: Path, fresh: bool) -> None:
+        """Raise a :class:`UserError` where ``fresh`` would delete the model that the run is to start from."""
+        if fresh and model.resolve().is_relative_to(self.path.resolve()):
+            raise UserError("--fresh would delete the model that is read, which lies in the work dir", where=model,
+                            fix="Give another --work-dir")
+
+    def check_idle(self) -> None:
+        """Raise a :class:`UserError` where another process is at work in the folder."""
+        if self.path.is_dir():
+            with self.locked():
+                pass
+
     def goes_on(self, plan: dict[str, Any], fresh: bool) -> bool:
         """Whether :meth:`begin` would go on with an earlier run; nothing is changed.
 
         Raises:
             UserError: as :meth:`begin`.
         """
+        self.check_is_runs()
         file = self.path / _PLAN
         if not file.exists():
-            self._check_free()
             return False
         changed = [] if fresh else _differences(read_json(file), plan)
         if changed:
@@ -118,9 +130,10 @@ class WorkDir:
         result = {**made, "seconds": spent + time.perf_counter() - started}
         return only_first(lambda: _written(file, result, begun))
 
-    def _check_free(self) -> None:
-        """Hidden files do not count: a run killed at its very start leaves one."""
-        if self.path.exists() and any(not item.name.startswith(".") for item in self.path.iterdir()):
+    def check_is_runs(self) -> None:
+        """Raise a :class:`UserError` where the folder holds other things than a run. Hidden files do not count: a run killed at its very
+        start leaves one."""
+        if not (self.path / _PLAN).exists() and self.path.exists() and any(not item.name.startswith(".") for item in self.path.iterdir()):
             raise UserError("the folder is not empty and holds no run", where=self.path, fix="Give another --work-dir")
 
     def _clear(self, ours: Callable[[str], object]) -> None:

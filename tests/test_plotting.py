@@ -72,3 +72,8 @@ def test_the_windows_of_a_notebook_are_left_alone(tmp_path: Path, monkeypatch: p
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     plot_timelines(detected(a=found((0, 4, 0.9, 1))), tmp_path / "a.png")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_scores_above_1_are_as_full_as_it_gets(tmp_path: Path) -> None:
+    plot_timelines(detected(a=found((0, 4, 97.5, 0))), tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()

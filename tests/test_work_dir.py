@@ -163,3 +163,24 @@ def test_a_plan_that_is_not_one_counts_as_changed(tmp_path: Path, content: str) 
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match="baseline: None -> abc"):
         WorkDir(tmp_path).begin(PLAN, fresh=False)
+
+
+def test_a_fresh_start_does_not_delete_the_model_that_is_read(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path / "w")
+    (tmp_path / "w/final").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "w/final")
+    for model in (tmp_path / "w/final/model.pth", tmp_path / "link/model.pth"):
+        work.check_spares(model, fresh=False)
+        with pytest.raises(UserError, match=r"model\.pth: --fresh would delete the model that is read.* Give another --work-dir"):
+            work.check_spares(model, fresh=True)
+    work.check_spares(tmp_path / "w2/model.pth", fresh=True)
+
+
+def test_whether_another_process_is_at_work_can_be_asked(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="no locks here")
+    work = WorkDir(tmp_path / "w")
+    work.check_idle()
+    assert not (tmp_path / "w").exists()
+    with work.locked(), pytest.raises(UserError, match="another process is at work on this run"):
+        WorkDir(tmp_path / "w").check_idle()
+    work.check_idle()

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 Complete = Callable[[str], list[str]]
-CHECKPOINTS = (".pth", ".pt", ".ckpt")
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".pth.tar")
 YAML = (".yaml", ".yml")
 #: Bytes of a file in the form before torch 1.6 in which the names of its tensors are looked for.
 OLD_HEAD = 1 << 20

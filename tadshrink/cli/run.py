@@ -13,6 +13,7 @@ from tadshrink.cli.run_plan import print_plan
 from tadshrink.cli.settings import takes
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
+from tadshrink.data.names import short_name
 from tadshrink.models.units import listed
 from tadshrink.run_settings import RENAMED, RunSettings, read_recipe, run_settings
 
@@ -55,7 +56,7 @@ def command(
     seed = {"seed": for_align["seed"]} if "seed" in for_align else {}
     given = {"run": for_run, "select": for_select | seed, "align": for_align}
     settings = run_settings(read_recipe(recipe) if recipe else {}, recipe, given)
-    folder = work_dir or Path("tadshrink-runs") / f"{Path(dataset).stem}-{settings.target.replace('%', 'pct')}"
+    folder = work_dir or Path("tadshrink-runs") / f"{short_name(dataset)}-{settings.target.replace('%', 'pct')}"
     inputs = (checkpoint, DatasetChoice(dataset, root, allow_missing), folder, settings, fresh, device, ConsoleReporter())
     if dry_run:
         from tadshrink.planning.plan import plan_run

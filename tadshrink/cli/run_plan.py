@@ -77,12 +77,18 @@ def _stages(plan: RunPlan) -> Iterator[str]:
         folders.setdefault(stage.name.split("/")[0] if stage.name.startswith("step-") else stage.name, []).append(stage)
     told = set[tuple[str, ...]]()
     for folder, stages in folders.items():
-        left, kind = [stage for stage in stages if not stage.done], tuple(stage.name.removeprefix(f"{folder}/") for stage in stages)
+        left, kind = [stage for stage in stages if not stage.done], tuple(map(_kind, stages))
         if len(stages) == 1 or (left and kind not in told):
             told.add(kind)
             yield from map(_line, stages)
         else:
             yield f"{folder}: the same again, {_written(_sum(left))}" if left else f"{folder}: done"
+
+
+def _kind(stage: Stage) -> str:
+    """What is alike of the same stage of two steps; alignments may differ in how long they train."""
+    name = stage.name.rpartition("/")[2]
+    return stage.what if name == "align" else name
 
 
 def _line(stage: Stage) -> str:

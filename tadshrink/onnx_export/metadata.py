@@ -21,10 +21,17 @@ _UNITS = {
     "frames": "uint8 RGB, 0 to 255, [windows, 1, 3, frames, height, width]; normalised inside",
     "features": "float32 [windows, channels, cells]",
     "masks": "bool [windows, cells]: the cells that are not padding",
-    "segments": "start and end in grid cells from the start of the window; one cell is 'snippet_stride' frames of the video",
+    "window": "cells of a window in training; this graph takes windows of 'cells'",
     "scores": "probabilities; before NMS of every class at every point, after it of the detections, 0 where there is none",
     "valid": "points that are not padding",
     "labels": "indices into 'classes'",
+}
+_BY_FRAMES = ("start and end in grid cells from the start of the window; in seconds: (first frame of the window + cells * snippet_stride + "
+              "offset_frames) / frames per second")
+#: By ``SamplingConfig.mode``.
+_SEGMENTS = {
+    "sliding": _BY_FRAMES, "whole": _BY_FRAMES,
+    "resize": "start and end in grid cells, of which 'window' are the whole video; in seconds: cells / window * duration of the video",
 }
 
 
@@ -58,14 +65,16 @@ class Metadata:
     def _values(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
         sampling = config["sampling"]
+        mode = sampling["mode"]
         rate = f"{sampling['fps']:g} frames per second: take other videos as if they had it" if sampling.get("fps") else "each video's own"
+        rule = "frames spread evenly over the whole video, whatever its rate" if mode == "resize" else f"frames at {rate}"
         return {
             "tadshrink": FORMAT, "tadshrink_version": __version__, "config": config, "dropped": list(self.dropped),
             "checksum": self.checksum, "precision": self.precision, "cells": self.cells, "lengths": list(self.lengths),
             "nms_in_graph": self.nms,
             "classes": config["classes"], "window": sampling["window"], "snippet_stride": sampling["snippet_stride"],
-            "frames_per_cell": sampling["frames_per_cell"], "frame_size": sampling["frame_size"], "fps_rule": f"frames at {rate}",
-            "nms": config["postprocess"], "units": _UNITS,
+            "frames_per_cell": sampling["frames_per_cell"], "frame_size": sampling["frame_size"], "fps_rule": rule, "mode": mode,
+            "offset_frames": sampling["offset_frames"], "nms": config["postprocess"], "units": _UNITS | {"segments": _SEGMENTS[mode]},
         }
 
 

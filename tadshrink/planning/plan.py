@@ -108,12 +108,15 @@ def plan_run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_d
     check_alone("a plan")
     settings = settings or RunSettings()
     check_output(work_dir / "run.json")
-    model = open_baseline(checkpoint, dataset, settings, device, reporter)
+    model, work = open_baseline(checkpoint, dataset, settings, device, reporter), WorkDir(work_dir)
+    work.check_spares(model.baseline.path, fresh)
+    work.check_idle()
     if to_make := folder_to_make(dataset):
+        work.check_is_runs()
         drops, speed = _drops(model, settings)
         return RunPlan(_model(model), dataset.name, to_make, {}, drops, speed, (), None, settings, work_dir, False)
     inputs = with_data(model, dataset, reporter)
-    continues = WorkDir(work_dir).goes_on(inputs.plan(settings), fresh)
+    continues = work.goes_on(inputs.plan(settings), fresh)
     drops, speed = _drops(inputs, settings)
     source, few = open_source(inputs.data, inputs.baseline.detector.config.sampling), few_videos(inputs.data)
     splits = split_sizes(inputs.data, few, source)
@@ -128,11 +131,20 @@ def plan_run(checkpoint: Path | ModelFile | None, dataset: DatasetChoice, work_d
 
 
 def _of_ended(result: Path, stages: Sequence[Stage]) -> list[Stage]:
-    """Without the steps that a run, which has ended early, did not come to."""
+    """Without the drops that a run, which has ended early, did not come to; pruning comes after the last one that it did."""
     if not result.is_file():
         return list(stages)
-    took = {f"step-{number}" for number, _ in enumerate(read_json(result)["steps"], 1)}
-    return [stage for stage in stages if not stage.name.startswith("step-") or stage.name.split("/")[0] in took]
+    steps = read_json(result)["steps"]
+    drops = sum("pruned" not in step for step in steps)
+    pruning = {stage.name.split("/")[0] for stage in stages if stage.name.endswith("/prune")}
+    kept = []
+    for stage in stages:
+        folder, _, name = stage.name.partition("/")
+        if folder in pruning and drops < len(steps):
+            kept.append(replace(stage, name=f"step-{len(steps)}/{name}"))
+        elif not folder.startswith("step-") or (folder not in pruning and int(folder.removeprefix("step-")) <= drops):
+            kept.append(stage)
+    return kept
 
 
 def _model(model: RunModel) -> dict[str, Any]:

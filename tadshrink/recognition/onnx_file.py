@@ -29,7 +29,8 @@ from tadshrink.reporting import SILENT, Reporter
 INPUT, OUTPUT = "clips", "probabilities"
 _UNITS = {
     "alone": "uint8 RGB, 0 to 255, [views, 3, frames, size, size]; normalised inside",
-    "together": "uint8 RGB, 0 to 255, [videos, clips, 3, frames, size, size], the clips of a video in the order of time; normalised inside",
+    "together": "uint8 RGB, 0 to 255, [videos, clips, 3, frames, size, size], the clips of a video in the order of time, which take "
+                "turns with the crops (left or top, middle, right or bottom; 'config.sfc.crops' of them); normalised inside",
     OUTPUT: "of each class, in the order of 'classes'",
 }
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tadshrink.checkpoint.foreign.summary import summary as detector_summary
 from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.opening import ModelFile, path_of
+from tadshrink.data.names import short_name
 from tadshrink.errors import UserError
 from tadshrink.files import read_json
 from tadshrink.models.body import narrowed
@@ -85,7 +86,7 @@ def _of_run(folder: Path) -> Findings:
     tests = {name: _read(folder / name / "test.json") for name in ("baseline", "final")}
     baseline = _model("baseline", {**measured, "test": tests["baseline"]}) if measured else None
     told = result.get("final")
-    findings = _of_checkpoint(folder, checkpoint, f"{Path(plan['dataset']).stem}, target {plan['settings']['target']}")
+    findings = _of_checkpoint(folder, checkpoint, f"{short_name(plan['dataset'])}, target {plan['settings']['target']}")
     return replace(findings, baseline=baseline, steps=steps, final=_model("final", {**told, "test": tests["final"]}) if told else None,
                    stopped=result.get("stopped_because"), plan=plan, timelines=timelines_in(_read(folder / TIMELINES)),
                    sound=result.get("checksum") in (None, findings.checksum))

@@ -34,9 +34,12 @@ def open_model(file: Path | ModelFile, device: str | None, reporter: Reporter, c
     if compiled:
         raise UserError("an ONNX file is run by ONNX Runtime, and not compiled by torch", where=path, fix="Leave --compile out")
     check_as_is(file)
+    kind, _, number = (device or "").partition(":")
+    if number not in ("", "0"):
+        raise UserError("an ONNX file runs on the first GPU", where=path, fix=f"Give --device cuda, with CUDA_VISIBLE_DEVICES={number}")
     from tadshrink.onnx_export.runtime import OnnxDetector
 
-    model = OnnxDetector.open(path, device and device.partition(":")[0], reporter)
+    model = OnnxDetector.open(path, kind or None, reporter)
     checkpoint = Checkpoint(model.config.model_dump(mode="json"), {}, list(model.config.classes), list(model.dropped))
     compute = Compute(torch.device("cpu"), torch.float32, f"ONNX Runtime ({model.provider})")
     return Opened(path, checkpoint, cast(Detector, model), compute, model.checksum)

@@ -45,7 +45,7 @@ def folder(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("completion")
     drop(tiny.checkpoint, folder / "model.pth", blocks=[1, "2.mlp"])
     (folder / "runs" / "final").mkdir(parents=True)
-    for name in ("my.yaml", "old.pt", "notes.txt", "model.onnx", ".hidden.pth", "runs/final/model.pth", "synth.yml"):
+    for name in ("my.yaml", "old.pt", "notes.txt", "epoch_034.pth.tar", "model.onnx", ".hidden.pth", "runs/final/model.pth", "synth.yml"):
         (folder / name).touch()
     (folder / "damaged.pth").write_bytes((folder / "model.pth").read_bytes()[:5000])
     return folder
@@ -53,7 +53,7 @@ def folder(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("line", "words"), [
     ("tadshrink dro", ["drop"]),
-    ("tadshrink select ", ["damaged.pth", "model.pth", "old.pt", "runs/"]),
+    ("tadshrink select ", ["damaged.pth", "epoch_034.pth.tar", "model.pth", "old.pt", "runs/"]),
     ("tadshrink detect mo", ["model.onnx", "model.pth"]),
     ("tadshrink merge r", ["runs/final/model.pth"]),
     ("tadshrink run model.pth --dataset s", ["synthetic", "synth.yml"]),

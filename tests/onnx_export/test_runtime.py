@@ -9,7 +9,10 @@ import torch
 
 from tadshrink.errors import UserError
 from tadshrink.onnx_export import runtime
+from tadshrink.onnx_export.metadata import Metadata
 from tadshrink.onnx_export.runtime import OnnxDetector
+from tadshrink.reporting import SILENT
+from tadshrink.stages.opening import open_model
 
 
 def _without(key: str):
@@ -89,4 +92,21 @@ def test_the_metadata_speak_for_themselves(exported: Path, video) -> None:
     assert found["checksum"] == "c0ffee"
     assert found["nms"]["nms"] == "gaussian"
     assert found["fps_rule"] == "frames at each video's own"
-    assert "grid cells" in found["units"]["segments"]
+    assert (found["mode"], found["offset_frames"]) == ("sliding", 0)
+    assert "cells * snippet_stride + offset_frames" in found["units"]["segments"]
+
+
+def test_of_a_resized_video_the_window_is_all_of_it(video) -> None:
+    config = video.detector.config
+    resized = config.model_copy(update={"sampling": config.sampling.model_copy(update={"mode": "resize"})})
+    model = onnx.ModelProto()
+    Metadata(resized, (), "c0ffee", "fp32", 16, (16,)).write(model)
+    found = {item.key: json.loads(item.value) for item in model.metadata_props}
+    assert "cells / window * duration" in found["units"]["segments"]
+    assert found["fps_rule"] == "frames spread evenly over the whole video, whatever its rate"
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cpu:2"])
+def test_another_gpu_than_the_first_is_not_taken_silently(exported: Path, device: str) -> None:
+    with pytest.raises(UserError, match=f"runs on the first GPU.*CUDA_VISIBLE_DEVICES={device[-1]}"):
+        open_model(exported, device, SILENT)

@@ -21,6 +21,7 @@ from tadshrink.planning.plan import RunPlan, plan_run
 from tadshrink.planning.speeds import Speed
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
+from tadshrink.work_dir import WorkDir
 from tests.runs import SETTINGS
 
 pytestmark = pytest.mark.usefixtures("counted_once")
@@ -120,6 +121,35 @@ def test_a_run_that_ended_early_does_not_go_on(tiny, tiny_run: Path, tmp_path: P
     result = json.loads((work / "result.json").read_text())
     (work / "result.json").write_text(json.dumps({**result, "steps": result["steps"][:1]}))
     assert plan_run(tiny.checkpoint, tiny.choice, work, SETTINGS, device="cpu").next is None
+
+
+def test_a_run_that_ended_early_was_pruned_after_its_last_drop(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "detector_macs", lambda detector: None)
+    settings, work = SETTINGS.model_copy(update={"target": "3", "with_channel_pruning": "5%"}), tmp_path / "w"
+    planned = plan_run(tiny.checkpoint, tiny.choice, work, settings, device="cpu")
+    assert next(stage.name for stage in planned.stages if stage.name.startswith("step-4")) == "step-4/prune"
+    (tmp_path / "result.json").write_text(json.dumps({"steps": [{}, {}, {"pruned": 0.05}]}))
+    names = [stage.name for stage in planning._of_ended(tmp_path / "result.json", planned.stages)]
+    assert not any(name.startswith("step-4") for name in names)
+    assert [name for name in names if name.startswith("step-3")] == [f"step-3/{name}" for name in ("prune", "align", "merge", "heldout")]
+    assert "step-2/select" in names and "baseline/test" in names
+    (tmp_path / "result.json").write_text(json.dumps({"steps": [{}]}))
+    assert not any(name.startswith(("step-2", "step-4")) for name in
+                   (stage.name for stage in planning._of_ended(tmp_path / "result.json", planned.stages)))
+
+
+def test_a_plan_beside_a_run_at_work_is_refused(tiny, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="no locks here")
+    with WorkDir(tmp_path / "w").locked(), pytest.raises(UserError, match="another process is at work"):
+        plan_run(tiny.checkpoint, tiny.choice, tmp_path / "w", SETTINGS, device="cpu")
+
+
+def test_alignments_of_other_lengths_are_not_the_same_again(plan: RunPlan, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = [replace(stage, what="longer") if stage.name == "step-2/align" else stage for stage in plan.stages]
+    print_plan(plan)
+    assert "step-2: the same again" in capsys.readouterr().err
+    print_plan(replace(plan, stages=longer))
+    assert "step-2: the same again" not in (told := capsys.readouterr().err) and "step-2/align: longer" in told
 
 
 def test_json(plan: RunPlan) -> None:
