@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from torch import Tensor, nn
 
+from tadshrink.models.vit import Block
 from tadshrink.profiling import macs, tracing
 from tadshrink.profiling.conventions import Convention
 from tadshrink.profiling.tracing import Trace
@@ -36,3 +37,14 @@ def counted_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(macs, "trace_without_data", trace_once)
         yield
+
+
+def blocks_run(call: Callable[[], object]) -> float:
+    """How many blocks of a ViT a call runs: a time that does not depend on the machine."""
+    seen: list[None] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(None) if isinstance(module, Block) else None)
+    try:
+        call()
+    finally:
+        handle.remove()
+    return float(len(seen))

@@ -26,6 +26,7 @@ from tadshrink.stages.common import DatasetChoice
 from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
+from tests.counting import blocks_run
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 
@@ -369,11 +370,54 @@ def test_full_healing_leaves_nothing_to_merge(tiny, tmp_path: Path) -> None:
     assert Path(result["steps"][0]["path"]).name == "aligned.pth"
 
 
-def test_a_race_in_a_run(tiny, tmp_path: Path) -> None:
-    settings = NO_HEAL.model_copy(update={"select": SelectSettings(metric="loss", race=True)})
+def test_a_race_in_a_run_stops_someone(tiny, tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder), "heldout": 0.8}))
+    settings = NO_HEAL.model_copy(update={"target": "1", "select": SelectSettings(metric="loss", race=True, batch_size=1)})
+    run(tiny.checkpoint, DatasetChoice(str(tmp_path / "d.yaml")), tmp_path / "w", settings, device="cpu")
+    assert {row["stopped"] for row in load_checkpoint(tmp_path / "w/step-1/selected.pth").ranking["ranking"]} & {"bound", "halving"}
+
+
+def test_the_speed_up_is_that_of_the_smaller_model(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(first: Callable[[], object], second: Callable[[], object], *rest: object) -> LatencyPair:
+        pair = [Latency.of([blocks_run(call)], "cpu") for call in (first, second)]
+        return LatencyPair(*pair, Ratio.of(*([one.median] for one in pair)))
+
+    monkeypatch.setattr(run_steps, "measure_pair", measure)
+    steps = run(tiny.checkpoint, tiny.choice, tmp_path, NO_HEAL, device="cpu").to_json()["steps"]
+    assert [(step["latency_ms"], step["speedup"]) for step in steps] == [(3, pytest.approx(4 / 3)), (2, 2)]
+
+
+def test_a_run_at_work_keeps_others_out(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl", reason="no locks here")
+    evaluate = run_steps.evaluate_detector
+
+    def meanwhile(*given: object, **more: object) -> MapResult:
+        monkeypatch.setattr(run_steps, "evaluate_detector", evaluate)
+        with pytest.raises(UserError, match="another process is at work on this run"):
+            run(tiny.checkpoint, tiny.choice, tmp_path / "w", NO_HEAL, device="cpu")
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr(run_steps, "evaluate_detector", meanwhile)
+    run(tiny.checkpoint, tiny.choice, tmp_path / "w", NO_HEAL, device="cpu")
+    assert run_steps.evaluate_detector is evaluate
+
+
+def test_a_latency_that_no_number_of_drops_gives_is_missed(tiny, tmp_path: Path, latencies: Callable[..., None],
+                                                           scores: Callable[..., list[str]]) -> None:
+    latencies(10, 9, 8, 7, 7.5)
+    scores(*[1.0] * 9)
+    settings = NO_HEAL.model_copy(update={"target": "6ms", "schedule": "one-shot"})
     result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
-    assert len(result["steps"]) == 2
-    assert "stopped" in load_checkpoint(tmp_path / "step-1/selected.pth").ranking["ranking"][0]
+    assert result["stopped_because"].startswith("the latency target of 6 ms is missed; kept is")
+
+
+def test_drops_are_counted_first_where_alignments_depend_on_their_number(tiny, tmp_path: Path, latencies: Callable[..., None],
+                                                                         scores: Callable[..., list[str]]) -> None:
+    latencies(10, 8, 6, 5, 8, 6)
+    scores(*[1.0] * 9)
+    settings = SETTINGS.model_copy(update={"target": "6ms", "align": AlignSettings(epochs=0, early_epochs=0)})
+    run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu")
+    assert (tmp_path / "baseline/count.json").exists()
 
 
 def test_multiply_adds_of_the_baseline_are_counted_once(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

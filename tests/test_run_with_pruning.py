@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tadshrink import run_steps
@@ -14,6 +15,7 @@ from tadshrink.compress.pruning import Prunable
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
+from tadshrink.evaluation.mean_ap import MapResult
 from tadshrink.pipeline import run
 from tadshrink.profiling.latency import Latency, LatencyPair, Ratio
 from tadshrink.profiling.macs import detector_macs
@@ -157,3 +159,15 @@ def test_a_head_start_alone_does_not_heal_pruning_so_nothing_is_asked_of_it() ->
     settings = RunSettings(tolerance=1, align=AlignSettings(init="linear", heal="none"))
     assert not is_back(settings, False, 40, 50)
     assert is_back(settings, True, 40, 50)
+
+
+def test_what_is_pruned_is_the_last_good_model(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged(opened: Any, *rest: object, **more: object) -> MapResult:
+        average = 0.0 if len(opened.detector.blocks.indices) == 2 else 50.0
+        return MapResult(average, {0.5: average}, np.full((1, 1), average), ("a",), 1, 1)
+
+    monkeypatch.setattr(run_steps, "evaluate_detector", judged)
+    settings = SETTINGS.model_copy(update={"target": "2", "tolerance": 2.0, "with_channel_pruning": "5%", "align": AlignSettings(epochs=0)})
+    result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
+    assert [(step["blocks"], step["kept"]) for step in result["steps"]] == [(3, True), (2, False), (3, True)]
+    assert load_checkpoint(result["output"]).dropped == [result["steps"][0]["dropped"]]

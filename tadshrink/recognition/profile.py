@@ -117,7 +117,7 @@ def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure
               reporter: Reporter = SILENT) -> tuple[Way, ...]:
     """Each way with what it took on a video of noise; different recognisers, which are on the device already, may be timed in turn."""
     calls = [_Call.of(recogniser.eval(), way.name, compute) for recogniser, way in subjects]
-    runs, most = [call.run for call in calls], max(len(call.inputs) for call in calls)
+    runs, most = [call.run for call in calls], max(call.inputs.shape[1] for call in calls)
     # What is called first takes as much as any later call.
     with enough_memory(f"{most} clips of a video at once", "Count only: --no-time"):
         memory = [call_memory(call.run, call.bytes, compute.device) for call in calls]

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from tadshrink.compress import student as student_module
 from tadshrink.compress.alignment import AlignmentLosses
+from tadshrink.compress.losses import boundary_kd, class_kd, feature_loss
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.student import check_pruned, check_settings, first_trained, make_student
 from tadshrink.compress.trace import Trace, run_traced
@@ -15,7 +16,11 @@ from tadshrink.distributed import World
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector, build_detector
 from tadshrink.models.losses import detection_losses
+from tadshrink.recognition.config import SfcConfig
+from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.training.draws import Draws
+from tests.profiling.models import FEATURES
+from tests.recognition.models import VIT
 
 NAMES = ["feature", "cls_kd", "reg_kd", "cls", "reg"]
 
@@ -329,3 +334,61 @@ def test_what_a_start_may_find_after_pruning_is_a_head_as_wide_as_it_was(tiny) -
     for config in (wide, halved):
         with pytest.raises(UserError, match=f"where a layer is {width // heads} wide"):
             check_pruned(Detector(config), settings)
+
+
+def test_each_loss_is_the_one_that_was_chosen(tiny, batch: Batch) -> None:
+    student, teacher = detector(tiny, (1,)), detector(tiny)
+    losses = AlignmentLosses(student, teacher, AlignSettings(relation_weight=1.0, reg_kd="giou", cls_kd="decoupled", temperature=2.0))
+    lesson = losses.lesson(batch)
+    found, output = losses(lesson), student(batch.inputs, batch.masks)
+    targets = detection_losses(output, batch.segments, batch.labels, torch.tensor(1.0), tiny.config.head, training=False).targets
+    expected = {"relation": feature_loss(outputs(student, batch), outputs(teacher, batch), "relation"),
+                "reg_kd": boundary_kd(output.segments(), lesson.answer.segments, targets.positive, "giou"),
+                "cls_kd": class_kd(output.logits(), lesson.answer.logits, output.valid(), 2.0, "decoupled", targets.classes)}
+    assert {name: found[name].item() for name in expected} == pytest.approx({name: one.item() for name, one in expected.items()}, rel=1e-5)
+
+
+def test_padding_is_not_compared() -> None:
+    torch.manual_seed(0)
+    head = FEATURES.head.model_copy(update={"drop_path": 0.0, "input_dropout": 0.0})
+    teacher, student = (Detector(FEATURES.model_copy(update={"head": head}), dropped) for dropped in ((), (1,)))
+    student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in student.state_dict()})
+    with torch.no_grad():
+        for model in (teacher, student):
+            for name, value in model.named_parameters():
+                if name.endswith("scale"):
+                    value.fill_(1.0)
+    masks = torch.arange(32)[None] < torch.tensor([[32], [9]])
+    batch = Batch(torch.randn(2, 6, 32), masks, [torch.zeros(0, 2)] * 2, [torch.zeros(0, dtype=torch.long)] * 2)
+    losses = AlignmentLosses(student, teacher, AlignSettings(cls_kd_weight=0, reg_kd_weight=0, task_weight=0))
+    found = taught(losses, batch)["feature"].item()
+    student.eval()
+    ours, theirs = outputs(student, batch), outputs(teacher, batch)
+    assert found == pytest.approx(feature_loss(ours, theirs, content=masks).item(), rel=1e-5)
+    assert found != pytest.approx(feature_loss(ours, theirs).item(), rel=1e-3)
+
+
+def test_updates_are_of_the_kind_that_was_chosen(tiny) -> None:
+    student = detector(tiny)
+    make_student(student, AlignSettings(dora=True, lora_init="pissa"))
+    updates = {name: value for name, value in student.named_parameters() if ".lora_" in name}
+    assert any("lora_magnitude_vector" in name for name in updates)
+    assert all(value.any() for name, value in updates.items() if ".lora_B." in name)
+
+
+def test_checkpointing_keeps_less(tiny, batch: Batch) -> None:
+    def kept(kind: str) -> int:
+        total: list[int] = []
+        losses = AlignmentLosses(detector(tiny, (1,)), detector(tiny), AlignSettings(checkpointing=kind))
+        losses.student.requires_grad_(True)
+        lesson = losses.lesson(batch)
+        with torch.autograd.graph.saved_tensors_hooks(lambda value: total.append(value.nbytes) or value, lambda value: value):
+            losses(lesson)
+        return sum(total)
+
+    assert kept("blocks") < 0.8 * kept("none")
+
+
+def test_training_begins_before_a_module_that_is_trained() -> None:
+    student = ActionRecogniser(VIT.model_copy(update={"sfc": SfcConfig(split="block:0")}), (2,))
+    assert first_trained(student, AlignSettings(lora_blocks="after-cut"), []) == 0

@@ -184,14 +184,16 @@ def test_nms_of_sliding_windows_is_on_seconds_whatever_the_model_says():
     assert len(merge_videos([[same, same]], detector(EARLY))[0]) == 2
 
 
+@pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("config", [LATE, EARLY])
-def test_rounding_is_a_choice(config):
-    exact, rounded = (merge_windows(toy_windows(config.model_copy(update={"rounded": rounded})), config.model_copy(
-        update={"rounded": rounded})).scores.tolist() for rounded in (False, True))
-    assert rounded == [np.float32(0.9)]
-    assert exact == [torch.logit(torch.tensor(0.9)).sigmoid().item()]
-    windows = [Detections([[1.001, 2.006]], [0.12345], [0])]
-    assert merge_windows(windows, LATE.model_copy(update={"rounded": False})).segments.tolist() == windows[0].segments.tolist()
+def test_rounding_is_a_choice(config: PostprocessConfig, rounded: bool) -> None:
+    config = config.model_copy(update={"rounded": rounded})
+    output = DetectorOutput(torch.zeros(1, 1, 1), [torch.logit(torch.tensor([[[0.12345]]]))], [torch.tensor([[[0.0, 1.2345]]])],
+                            [torch.ones(1, 1, dtype=torch.bool)], [torch.arange(1)], [1])
+    place = SimpleNamespace(video="v", start_frame=0, fps=10.0, duration=100.0)
+    found = merge_windows(window_detections(output, [place], detector(config)), config)
+    assert found.scores.tolist() == [pytest.approx(0.1235 if rounded else 0.12345, abs=1e-7)]
+    assert found.segments.tolist() == [[0, pytest.approx(1.23 if rounded else 1.2345, abs=1e-6)]]
 
 
 def test_class_scores_name_the_proposals_after_nms_on_the_grid():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,11 +11,15 @@ import pytest
 import torch
 from onnx import helper
 
+from tadshrink.errors import UserError
 from tadshrink.evaluation.candidates import Scored, choose
 from tadshrink.evaluation.nms import nms_many
 from tadshrink.models.config import DetectorConfig, PostprocessConfig
+from tadshrink.onnx_export import writing
+from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.onnx_export.suppression import append_nms, hard_postprocess
 from tadshrink.onnx_export.tracing import OPSET
+from tests.onnx_export.conftest import Traced
 
 
 def suppress(config: DetectorConfig, segments: np.ndarray, scores: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
@@ -84,3 +90,16 @@ def test_the_threshold_is_the_models_where_its_nms_has_one() -> None:
     assert hard_postprocess(PostprocessConfig(nms="soft_hard", nms_iou=0.3)).nms_iou == 0.3
     assert hard_postprocess(PostprocessConfig(nms="linear", nms_iou=0.3), 0.6).nms_iou == 0.6
     assert hard_postprocess(PostprocessConfig(nms="gaussian", voting_iou=0.7, nms_min_score=0.1)).voting_iou == 0
+
+
+@pytest.mark.parametrize("iou", [0.0, 1.0])
+def test_nms_in_the_graph_that_is_not_ours_leaves_no_file(video: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iou: float) -> None:
+    append = writing.append_nms
+
+    def other(model: onnx.ModelProto, config: DetectorConfig, points: int) -> None:
+        append(model, config.model_copy(update={"postprocess": config.postprocess.model_copy(update={"nms_iou": iou})}), points)
+
+    monkeypatch.setattr(writing, "append_nms", other)
+    with pytest.raises(UserError, match="NMS in the graph leaves other detections"):
+        video.write(tmp_path / "a.onnx", OnnxSettings(nms=True, nms_iou=0.3, provider="cpu"))
+    assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tadshrink.profiling import memory
-from tadshrink.profiling.memory import peak_memory
+from tadshrink.profiling.memory import call_memory, peak_memory
 
 LARGE = 64 * 2**20
 
@@ -42,3 +42,15 @@ def test_on_a_gpu() -> None:
     assert measured.bytes >= LARGE
     beside = torch.ones(LARGE, dtype=torch.uint8, device="cuda")
     assert peak_memory(lambda: beside.sum(), "cuda", own=0).bytes < LARGE
+
+
+def test_memory_of_a_call_by_hand() -> None:
+    def call() -> torch.Tensor:
+        first = torch.ones(1000)
+        second = first + 1
+        del first
+        third = second + 1
+        return third.sum()
+
+    # Two of the three at a time, and the sum.
+    assert call_memory(call, own=7).bytes == 7 + 2 * 4000 + 4

@@ -13,11 +13,13 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.errors import UserError
 from tadshrink.models.detector import Detector
+from tadshrink.profiling import versus as module
 from tadshrink.profiling.macs import count_macs
 from tadshrink.profiling.running import Measure
 from tadshrink.profiling.subject import Subject
 from tadshrink.profiling.versus import compare
 from tadshrink.profiling.windows import blank_window
+from tests.counting import blocks_run
 from tests.profiling.models import VIDEO
 
 pytestmark = pytest.mark.usefixtures("counted_once")
@@ -78,3 +80,11 @@ def test_an_exported_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none.pth: no such file"):
         compare(Detector(VIDEO), Subject(tmp_path / "none.pth"), ONCE)
+
+
+def test_which_of_the_two_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Checkpoint(VIDEO.model_dump(mode="json"), Detector(VIDEO, (0, 2)).state_dict(), ["a", "b"], [0, 2])
+    save_checkpoint(tmp_path / "o.pth", other)
+    monkeypatch.setattr(module, "measure_in_turn", lambda runs, *rest: [[blocks_run(call)] for call in runs])
+    timing, versus = module.compare(Detector(VIDEO), Subject(tmp_path / "o.pth"), ONCE)
+    assert (timing.latency.median, versus.latency.median, versus.speedup.median) == (4, 2, 2)

@@ -3,14 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from tadshrink.device import Compute
 from tadshrink.recognition.config import SfcConfig
+from tadshrink.recognition.losses import class_losses
 from tadshrink.recognition.opening import open_recogniser, read_recogniser
-from tadshrink.recognition.recogniser import ActionRecogniser, with_module
+from tadshrink.recognition.recogniser import ActionRecogniser, RecogniserOutput, with_module
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
 from tadshrink.recognition.training import HeadFeatures, LabelledVideos, clip_task, measure_norms, module_task
 from tadshrink.recognition.views import ClipSource, Views
+from tadshrink.recognition.windows import ClipTrainingSet, ClipWindows
 from tests.clips import TinyClips
 from tests.notes import Notes
 
@@ -107,3 +110,31 @@ def test_norms_of_the_module_alone_are_measured(tiny_clips: TinyClips) -> None:
         values = recogniser.sfc.abstraction[0](inputs)
     torch.testing.assert_close(norm.running_mean, values.mean((0, 2, 3, 4)), rtol=1e-4, atol=1e-5)
     assert norm.momentum == 0.1
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_the_loss_is_cross_entropy_with_the_labels(tiny_clips: TinyClips, module: bool) -> None:
+    recogniser = opened(tiny_clips, "slow", module)
+    features = head_features(tiny_clips, recogniser, Notes())
+    task = (module_task(recogniser, features, ModuleTrainSettings(batch_size=5, label_smoothing=0.1)) if module
+            else clip_task(recogniser, features.videos, ClipTrainSettings(batch_size=5, clips_per_video=1, label_smoothing=0.1)))
+    (inputs, labels), = task.batches(0)
+    torch.manual_seed(0)
+    found = task.losses((inputs, labels))["ce"]
+    torch.manual_seed(0)
+    logits = recogniser.finish_clips(inputs) if module else recogniser(inputs)[:, 0]
+    assert len(set(labels.tolist())) > 1
+    torch.testing.assert_close(found, functional.cross_entropy(logits, labels, label_smoothing=0.1))
+
+
+def test_clips_to_align_on_have_the_labels_of_their_videos(tiny_clips: TinyClips) -> None:
+    data = tiny_clips.choice.load(Notes())
+    records, config = data.split("training"), opened(tiny_clips, "vit", False).config
+    batch = ClipTrainingSet(data, "training", ClipWindows(records, config)).batch(range(len(records)), 0, 0)
+    assert [int(label) for label in batch.labels] == [data.classes.index(record.label) for record in records]
+
+
+def test_the_loss_of_a_class_by_hand() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 3.0]])
+    losses = class_losses(RecogniserOutput(torch.zeros(2, 1, 1), logits), [torch.tensor([2]), torch.tensor([0])])
+    assert losses.cls.item() == pytest.approx(-(logits.log_softmax(1)[0, 2] + logits.log_softmax(1)[1, 0]).item() / 2)

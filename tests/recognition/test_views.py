@@ -18,6 +18,7 @@ from tadshrink.recognition.views import (
     frame_numbers,
     parse_views,
     random_starts,
+    spread_frames,
 )
 
 FPS = 10
@@ -171,3 +172,7 @@ def test_other_views_are_refused(text: str) -> None:
 
 def load_views(record: TrimmedVideo, clip: ClipConfig, clips: int, crops: int) -> torch.Tensor:
     return ClipSource(clip, max_bytes=0).views(record, Views(clips, crops))
+
+
+def test_frames_spread_over_a_part_are_the_middles_of_equal_pieces() -> None:
+    assert spread_frames(10, 26, 4).tolist() == [[12, 16, 20, 24]]

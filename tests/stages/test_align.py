@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
-from tadshrink.data.loader import TrainingSet
+from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
 from tadshrink.profiling.windows import example_window
@@ -171,3 +172,18 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tiny, chain, 
 def _steps_per_epoch(tiny, chain) -> int:
     training = TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling))
     return Draws(training, chain.settings.batch_size, 0).batches_per_epoch
+
+
+def test_a_share_of_the_windows_as_they_are(tiny, chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, original = list[tuple[int, bool]](), TrainingSet.batch
+
+    def spy(self: TrainingSet, indices: Iterable[int], epoch: int, seed: int, augmented: bool = True) -> Batch:
+        drawn.append((len(list(indices)), augmented))
+        return original(self, indices, epoch, seed, augmented)
+
+    monkeypatch.setattr(TrainingSet, "batch", spy)
+    settings = AlignSettings(epochs=1, batch_size=2, subset=0.3, augment=False)
+    align(chain.dropped, tiny.checkpoint, tiny.choice, tmp_path / "a.pth", settings, "cpu")
+    samples = len(TrainingSet(tiny.data, "train", open_source(tiny.data, tiny.config.sampling)).samples)
+    assert {augmented for _, augmented in drawn} == {False}
+    assert sum(count for count, _ in drawn) == round(0.3 * samples) // 2 * 2

@@ -11,8 +11,15 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.settings import AlignSettings
+from tadshrink.data.actions import ActionGrid
+from tadshrink.data.datasets import HELDOUT
+from tadshrink.data.loader import inference_batches
+from tadshrink.data.sources import open_source
 from tadshrink.errors import UserError
+from tadshrink.evaluation.inference import split_videos
 from tadshrink.models.detector import Detector
+from tadshrink.models.losses import detection_losses
+from tadshrink.stages import prune as module
 from tadshrink.stages.align import align
 from tadshrink.stages.drop import drop
 from tadshrink.stages.evaluate import evaluate
@@ -112,3 +119,17 @@ def test_a_pruned_model_that_computes_something_else_is_not_written(tiny: Any, t
     with pytest.raises(UserError, match="nothing was written"):
         prune(tiny.checkpoint, tmp_path / "out.pth", PruneSettings(target="15%"), device="cpu")
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_taylor_is_the_product_of_weight_and_gradient(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, by_taylor = dict[str, torch.Tensor](), module.by_taylor
+    monkeypatch.setattr(module, "by_taylor", lambda where, products: seen.update(products) or by_taylor(where, products))
+    module.prune(tiny.checkpoint, tmp_path / "a.pth", PruneSettings(target="15%", importance="taylor", batch_size=100), tiny.choice, "cpu")
+    source, model = open_source(tiny.data, tiny.config.sampling), tiny.opened().detector.requires_grad_(True)
+    (inputs, masks, places), = inference_batches(split_videos(tiny.data, HELDOUT), source, 100)
+    segments, labels = zip(*[ActionGrid(tiny.data, HELDOUT, source).inside(place.video, place.window) for place in places], strict=True)
+    detection_losses(model(inputs, masks), list(segments), list(labels), torch.tensor(1.0), tiny.config.head, training=False).total.backward()
+    assert seen
+    for name, value in seen.items():
+        weight = model.get_parameter(name)
+        torch.testing.assert_close(value, (weight * weight.grad).abs().detach(), rtol=1e-3, atol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch.nn import functional
 
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.device import choose_compute
 from tadshrink.errors import UserError
+from tadshrink.onnx_export import precision
 from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.onnx_export.tracing import graph as trace
 from tadshrink.recognition import onnx_file
@@ -206,4 +209,23 @@ def test_what_is_for_detectors_alone_is_refused(tiny_clips: TinyClips, tmp_path:
         export(vit, opentad=tmp_path / "out.pth")
     with pytest.raises(UserError, match="means nothing for a recogniser"):
         export(vit, onnx=tmp_path / "out.onnx", settings=OnnxSettings(nms=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_loss_of_the_whole_model_is_that_of_its_views(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    path, data = tiny_clips.checkpoints["vit"], tiny_clips.choice.load(SILENT)
+    ranking = select(path, DatasetChoice(tiny_clips.choice.name, tiny_clips.root), tmp_path / "r.pth", SelectOptions(metric="loss"),
+                     device="cpu").ranking
+    model = open_recogniser(read_recogniser(path), path)
+    source = ClipSource(model.config.clip)
+    with torch.no_grad():
+        expected = [functional.cross_entropy(model(source.views(record, Views(CLIPS, 1))[None])[0],
+                                             torch.tensor([data.classes.index(record.label)] * CLIPS)) for record in data.split("heldout")]
+    assert ranking.baseline == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+
+
+def test_a_graph_with_other_probabilities_leaves_no_file(tiny_clips: TinyClips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(precision.PRECISIONS, "fp32", replace(precision.PRECISIONS["fp32"], scores=-1.0))
+    with pytest.raises(UserError, match="probabilities are not those of the model"):
+        export(tiny_clips.checkpoints["vit"], onnx=tmp_path / "a.onnx", settings=OnnxSettings(provider="cpu"))
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from tadshrink.errors import UserError
 from tadshrink.recognition.config import SfcConfig
 from tadshrink.recognition.opening import read_recogniser
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
-from tadshrink.recognition.views import Views
+from tadshrink.recognition.views import ClipSource, Views
 from tadshrink.stages import recognisers
 from tadshrink.stages.recognisers import RecognitionChoice
 from tadshrink.stages.sfc_base import train_base
@@ -233,3 +233,11 @@ def test_the_one_pass_needs_a_module(tiny_clips: TinyClips) -> None:
         evaluate_recogniser(tiny_clips.checkpoints["vit"], tiny_clips.choice, "sfc", device="cpu")
     with pytest.raises(UserError, match="no compressing module"):
         classify(tiny_clips.checkpoints["vit"], [tiny_clips.video()], "sfc", device="cpu")
+
+
+def test_base_learns_from_what_is_not_held_out(tiny_clips: TinyClips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, draw = set[str](), ClipSource.draw
+    monkeypatch.setattr(ClipSource, "draw", lambda self, record, *rest, **more: drawn.add(record.name) or draw(self, record, *rest, **more))
+    settings = ClipTrainSettings(epochs=1, batch_size=8, clips_per_video=1)
+    train_base(tiny_clips.choice, tmp_path / "b.pth", "slowonly-nano", settings, "cpu", Notes(), {"frames": 4, "stride": 3})
+    assert drawn == {record.name for record in tiny_clips.choice.load(Notes()).split("training")}
