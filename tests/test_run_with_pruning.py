@@ -12,7 +12,7 @@ from tadshrink import run_steps
 from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.compress.prune_settings import PruneSettings
 from tadshrink.compress.pruning import Prunable
-from tadshrink.compress.select_settings import SelectSettings
+from tadshrink.compress.select_settings import SelectOptions, SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
 from tadshrink.evaluation.mean_ap import MapResult
@@ -171,3 +171,20 @@ def test_what_is_pruned_is_the_last_good_model(tiny: Any, tmp_path: Path, monkey
     result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
     assert [(step["blocks"], step["kept"]) for step in result["steps"]] == [(3, True), (2, False), (3, True)]
     assert load_checkpoint(result["output"]).dropped == [result["steps"][0]["dropped"]]
+
+
+def test_settings_of_a_run_reach_its_stages(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    for name in ("select_opened", "prune_opened"):
+        real = getattr(run_steps, name)
+
+        def spy(*given: Any, real: Any = real, **more: Any) -> Any:
+            seen.extend(item for item in given if isinstance(item, SelectOptions | PruneSettings))
+            return real(*given, **more)
+
+        monkeypatch.setattr(run_steps, name, spy)
+    settings = SETTINGS.model_copy(update={"target": "2", "schedule": "one-shot", "importance": "taylor", "align": AlignSettings(epochs=0)})
+    run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu")
+    selected, pruned = seen
+    assert (selected.metric, selected.top, selected.span) == ("cosine", 2, 1)
+    assert pruned.importance == "taylor"
