@@ -1,8 +1,9 @@
-"""A reporter that keeps what it is told."""
+"""A reporter and a journal that keep what they are told."""
 
 from __future__ import annotations
 
-from tadshrink.reporting import Reporter
+from tadshrink.compress.journal import Entry, Found, Journal
+from tadshrink.reporting import SILENT, Reporter
 
 
 class Notes(Reporter):
@@ -11,3 +12,16 @@ class Notes(Reporter):
 
     def note(self, text: str) -> None:
         self.lines.append(text)
+
+
+class Noted(Journal):
+    """Keeps what selection finds."""
+
+    def __init__(self) -> None:
+        self.found: list[Found] = []
+
+    def read(self, reporter: Reporter = SILENT) -> list[Entry]:
+        return []
+
+    def add(self, entry: Entry) -> None:
+        self.found.append(entry.found)

@@ -1,13 +1,15 @@
-"""The work dir of a run of the tiny detector."""
+"""The work dir of a run of the tiny detector, and scores for runs that measure none."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tadshrink.compress.select_settings import SelectSettings
 from tadshrink.compress.settings import AlignSettings
+from tadshrink.evaluation.mean_ap import MapResult
 from tadshrink.pipeline import run
 from tadshrink.run_settings import RunSettings
 
@@ -23,3 +25,8 @@ def tiny_run(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("run") / "work"
     run(tiny.checkpoint, tiny.choice, work, SETTINGS, device="cpu")
     return work
+
+
+def scored(average: float) -> MapResult:
+    """A score that a test gives a model, in place of one that is measured."""
+    return MapResult(average, {0.5: average}, np.full((1, 1), average), ("a",), 1, 1)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -27,6 +26,7 @@ from tadshrink.stages.drop import drop
 from tadshrink.stages.merge import merge
 from tadshrink.stages.select import select
 from tests.counting import blocks_run
+from tests.runs import scored
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 
@@ -193,10 +193,6 @@ def test_fresh_starts_again_and_leaves_foreign_files(tiny, tmp_path: Path) -> No
     assert (len(first["steps"]), len(second["steps"])) == (2, 1)
     assert [item.name for item in (tmp_path / "w/step-2").iterdir()] == ["notes.txt"]
     assert second["checksum"] == first["steps"][0]["checksum"]
-
-
-def scored(average: float) -> MapResult:
-    return MapResult(average, {0.5: average}, np.full((1, 1), average), ("a",), 1, 1)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tadshrink import run_steps
@@ -15,7 +14,6 @@ from tadshrink.compress.pruning import Prunable
 from tadshrink.compress.select_settings import SelectOptions, SelectSettings
 from tadshrink.compress.settings import AlignSettings
 from tadshrink.errors import UserError
-from tadshrink.evaluation.mean_ap import MapResult
 from tadshrink.pipeline import run
 from tadshrink.profiling.latency import Latency, LatencyPair, Ratio
 from tadshrink.profiling.macs import detector_macs
@@ -30,6 +28,7 @@ from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 from tadshrink.stopping import is_back
 from tests.notes import Notes
+from tests.runs import scored
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 SETTINGS = RunSettings(target="1", tolerance=100, latency_runs=1, with_channel_pruning="10%", select=SelectSettings(metric="cosine"),
@@ -162,11 +161,8 @@ def test_a_head_start_alone_does_not_heal_pruning_so_nothing_is_asked_of_it() ->
 
 
 def test_what_is_pruned_is_the_last_good_model(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def judged(opened: Any, *rest: object, **more: object) -> MapResult:
-        average = 0.0 if len(opened.detector.blocks.indices) == 2 else 50.0
-        return MapResult(average, {0.5: average}, np.full((1, 1), average), ("a",), 1, 1)
-
-    monkeypatch.setattr(run_steps, "evaluate_detector", judged)
+    monkeypatch.setattr(run_steps, "evaluate_detector",
+                        lambda opened, *rest, **more: scored(0.0 if len(opened.detector.blocks.indices) == 2 else 50.0))
     settings = SETTINGS.model_copy(update={"target": "2", "tolerance": 2.0, "with_channel_pruning": "5%", "align": AlignSettings(epochs=0)})
     result = run(tiny.checkpoint, tiny.choice, tmp_path, settings, device="cpu").to_json()
     assert [(step["blocks"], step["kept"]) for step in result["steps"]] == [(3, True), (2, False), (3, True)]

@@ -7,14 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from tadshrink.errors import UserError
-from tadshrink.settings import problems_in
-
-_Some = Annotated[int, Field(ge=0)]
-_Count = Annotated[int, Field(ge=1)]
-_Positive = Annotated[float, Field(gt=0)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-#: Of what is left out at random, or overlaps: all of it cannot be.
-_Rate = Annotated[float, Field(ge=0, lt=1)]
+from tadshrink.settings import AnyCount, Count, NotNegative, Positive, Rate, Share, problems_in
 
 
 class _Config(BaseModel):
@@ -28,22 +21,22 @@ Kept = tuple[tuple[int, int], ...]
 class BackboneConfig(_Config):
     """VideoMAE ViT run on short chunks of a clip (tubelets of 2 frames, square patches)."""
 
-    width: _Count = 384
-    depth: _Some = 12
-    heads: _Count = 6
-    mlp_ratio: _Positive = 4
-    patch_size: _Count = 16
-    tubelet: _Count = 2
-    chunk_frames: _Count = 16
+    width: Count = 384
+    depth: AnyCount = 12
+    heads: Count = 6
+    mlp_ratio: Positive = 4
+    patch_size: Count = 16
+    tubelet: Count = 2
+    chunk_frames: Count = 16
     #: Side in pixels that the stored position table was made for; other sizes are interpolated.
-    table_size: _Count = 224
+    table_size: Count = 224
     #: Factor on the first weights of each block's two output layers; matters only for training from scratch.
-    branch_gain: _Positive = 1.0
+    branch_gain: Positive = 1.0
     #: Stochastic depth of the last block; grows linearly from 0 with the original block index.
-    drop_path: _Rate = 0.1
+    drop_path: Rate = 0.1
     #: Original indices of the blocks that end in a temporal adapter (AdaTAD), and the adapters' inner width.
-    adapters: tuple[_Some, ...] = ()
-    adapter_width: _Some = 0
+    adapters: tuple[AnyCount, ...] = ()
+    adapter_width: AnyCount = 0
     kept: Kept = ()
 
     def sizes(self, index: int) -> tuple[int, int]:
@@ -54,7 +47,7 @@ class BackboneConfig(_Config):
 class FeatureConfig(_Config):
     """No backbone: the detector takes a sequence of features that were extracted before."""
 
-    channels: _Count
+    channels: Count
     #: Bring each channel to mean 0 and deviation 1 first, with numbers that are kept with the weights.
     normalise: bool = False
 
@@ -77,30 +70,30 @@ class HeadConfig(_Config):
 
     #: The code base whose arithmetic is followed, see :data:`tadshrink.models.variants.VARIANTS`.
     variant: Literal["opentad", "actionformer"] = "opentad"
-    width: _Count = 512
-    heads: _Count = 4
-    embed_layers: _Some = 2
-    stem_layers: _Some = 2
-    levels: _Count = 6
-    head_layers: _Some = 2
-    mlp_ratio: _Count = 4
+    width: Count = 512
+    heads: Count = 4
+    embed_layers: AnyCount = 2
+    stem_layers: AnyCount = 2
+    levels: Count = 6
+    head_layers: AnyCount = 2
+    mlp_ratio: Count = 4
     #: Local attention window (odd, > 1), or 1 for global attention.
-    attention_window: _Count = 1
+    attention_window: Count = 1
     absolute_position: bool = False
     #: A learned number per head and distance within the local attention window.
     relative_position: bool = False
     #: One norm per level, or a feature pyramid network that also sums coarse levels into fine ones.
     neck: Literal["identity", "fpn"] = "identity"
-    drop_path: _Rate = 0.1
-    input_dropout: _Rate = 0.0
+    drop_path: Rate = 0.1
+    input_dropout: Rate = 0.0
     prior_probability: Annotated[float, Field(gt=0, lt=1)] = 0.01
     #: (low, high) per level, in grid cells, on max(distance to start, distance to end); both ends inclusive.
     regression_ranges: tuple[tuple[float, float], ...] = ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
-    center_radius: _Positive = 1.5
-    label_smoothing: _Rate = 0.0
-    regression_weight: Annotated[float, Field(ge=0)] = 1.0
+    center_radius: Positive = 1.5
+    label_smoothing: Rate = 0.0
+    regression_weight: NotNegative = 1.0
     #: Number of positive points that the running normaliser of the losses starts from.
-    loss_normalizer: _Positive = 100.0
+    loss_normalizer: Positive = 100.0
     #: Of the blocks of the stem.
     kept: Kept = ()
 
@@ -118,16 +111,16 @@ class SamplingConfig(_Config):
 
     mode: Literal["sliding", "resize", "whole"] = "sliding"
     #: Grid cells per window (length of the head's finest level).
-    window: _Count = 768
+    window: Count = 768
     #: Frames fed to the backbone per grid cell.
-    frames_per_cell: _Count = 1
+    frames_per_cell: Count = 1
     #: Video frames per grid cell.
-    snippet_stride: _Count = 4
-    frame_size: _Count = 160
+    snippet_stride: Count = 4
+    frame_size: Count = 160
     #: Overlap of neighbouring windows in sliding-window inference.
-    overlap: _Rate = 0.5
+    overlap: Rate = 0.5
     #: Frames per second of the videos that the model was trained on, where they had one rate; ``detect`` takes others as if they had it.
-    fps: _Positive | None = None
+    fps: Positive | None = None
     #: Where cell 0 lies: frames from the start of the video (or window) to the centre of the first feature.
     offset_frames: float = 0.0
 
@@ -140,25 +133,25 @@ class SamplingConfig(_Config):
 class PostprocessConfig(_Config):
     """From scores on the grid to a list of detections in seconds."""
 
-    score_threshold: _Share = 0.001
-    pre_nms_top_k: _Count = 2000
+    score_threshold: Share = 0.001
+    pre_nms_top_k: Count = 2000
     #: The top k and the threshold apply to each pyramid level on its own (ActionFormer), not to all of them together (OpenTAD).
     top_k_per_level: bool = False
     #: Shorter candidates are left out; in grid cells.
-    min_length: Annotated[float, Field(ge=0)] = 0.0
+    min_length: NotNegative = 0.0
     #: See :data:`tadshrink.evaluation.nms.METHODS`.
     nms: Literal["gaussian", "linear", "soft_hard", "gated", "hard", "none"] = "gaussian"
-    nms_sigma: _Positive = 0.7
+    nms_sigma: Positive = 0.7
     #: tIoU from which "linear", "soft_hard" and "hard" act.
-    nms_iou: _Share = 0.1
+    nms_iou: Share = 0.1
     #: tIoU from which "gated" acts, and what each cell (or second) of the length of the segment that is kept adds to it.
     nms_gate: tuple[float, float] = (0.0, 0.0)
-    nms_min_score: Annotated[float, Field(ge=0)] = 0.0
-    max_detections: _Count = 2000
+    nms_min_score: NotNegative = 0.0
+    max_detections: Count = 2000
     #: NMS within each class; otherwise all classes compete.
     multiclass: bool = True
     #: tIoU from which suppressed segments vote on a kept one's boundaries; 0 is off. Only without ``multiclass``, as in both code bases.
-    voting_iou: _Share = 0.0
+    voting_iou: Share = 0.0
     #: Votes count by score ("opentad") or by score times tIoU ("actionformer").
     voting: Literal["opentad", "actionformer"] = "opentad"
     #: Whether NMS runs on the grid before conversion to seconds, or on seconds over all windows of a video. Sliding windows, which
@@ -168,7 +161,7 @@ class PostprocessConfig(_Config):
     rounded: bool = True
     #: How scores of a video-level classifier join those of class-agnostic proposals, and of how many classes.
     fusion: Literal["product", "sqrt", "normalised"] = "product"
-    fusion_top_k: _Count = 2
+    fusion_top_k: Count = 2
 
 
 class DetectorConfig(_Config):

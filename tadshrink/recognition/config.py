@@ -11,14 +11,13 @@ from tadshrink.errors import UserError
 from tadshrink.models.config import BackboneConfig
 from tadshrink.models.detector import backbone_rules
 from tadshrink.models.vit import PIXEL_MEAN, PIXEL_STD
-from tadshrink.settings import problems_in
+from tadshrink.settings import Count, Rate, problems_in
 
 #: The stages of a slow-only network, in their order.
 STAGES = ("res2", "res3", "res4", "res5")
 #: In place of a number of views: the module's own clips, in one pass.
 ONE_PASS = "sfc"
 _BLOCK = re.compile(r"block:(0|[1-9]\d{0,3})", re.ASCII)
-_Count = Annotated[int, Field(ge=1)]
 _Triple = tuple[float, float, float]
 
 
@@ -30,9 +29,9 @@ class ClipConfig(_Config):
     """What the network takes at once: ``frames`` frames, of which neighbours are ``stride`` frames of the video apart, with the short
     side scaled to ``size`` pixels, of which squares are cut out."""
 
-    frames: _Count = 16
-    stride: _Count = 4
-    size: _Count = 224
+    frames: Count = 16
+    stride: Count = 4
+    size: Count = 224
 
     @property
     def span(self) -> int:
@@ -44,13 +43,13 @@ class SlowOnlyConfig(_Config):
     """3-D ResNet of bottlenecks that never strides in time ("Slow-only", R50 by default)."""
 
     #: Bottlenecks of res2 to res5.
-    depths: tuple[_Count, _Count, _Count, _Count] = (3, 4, 6, 3)
+    depths: tuple[Count, Count, Count, Count] = (3, 4, 6, 3)
     #: Channels of the stem; a stage gives 4, 8, 16 and 32 times as many.
-    width: _Count = 64
+    width: Count = 64
     #: Whether the first convolution of the stage's bottlenecks spans three steps of time.
     temporal: tuple[bool, bool, bool, bool] = (False, False, True, True)
     #: Share of the pooled features that training drops before the classification layer.
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: Rate = 0.5
 
 
 class SfcConfig(_Config):
@@ -59,7 +58,7 @@ class SfcConfig(_Config):
     #: The last part of the head: a stage ("res3"), or a block by its original index ("block:4").
     split: str
     #: Clips that are spread over a video.
-    clips: _Count = 10
+    clips: Count = 10
     #: Each clip is a square crop, of so many along the longer side in turn; 1 is the middle.
     crops: Annotated[int, Field(ge=1, le=9)] = 3
     #: Share of the steps of time that is left for the tail.
@@ -67,12 +66,12 @@ class SfcConfig(_Config):
     #: How queries come from the steps of a bin of time.
     pool: Literal["topk", "avg", "max", "none"] = "topk"
     #: Strongest values of a bin that "topk" takes the mean of; half of the bin by default.
-    topk: _Count | None = None
+    topk: Count | None = None
     #: Channels of keys and queries; a quarter of the features' by default.
-    width: _Count | None = None
+    width: Count | None = None
     #: Kernel of both convolutions of the abstraction layer: time, height, width. One that spans space as well costs more than the tail:
     #: with 3x3x3 and half of the channels, one pass of R50 takes 2.5 times fewer multiply-adds than 30 views, and not 6.7 times.
-    kernel: tuple[_Count, _Count, _Count] = (3, 1, 1)
+    kernel: tuple[Count, Count, Count] = (3, 1, 1)
     #: What a query attends to: its own place in the crop of each clip, or all places.
     attention: Literal["time", "space-time"] = "time"
 

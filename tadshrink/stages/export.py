@@ -66,9 +66,9 @@ def export(checkpoint: Path | ModelFile, opentad: Path | None = None, plain: Pat
     """
     if opentad is plain is onnx is None:
         raise UserError("nothing to write", fix="Give --onnx OUT, --opentad OUT, --tadshrink OUT or several of them")
-    given = path_of(checkpoint)
-    for path, others in ((opentad, (given,)), (plain, (given, opentad)), (onnx, (given, opentad, plain))):
-        check_output(path, *others)
+    files = [path_of(checkpoint), opentad, plain, onnx]
+    for number, path in enumerate(files[1:], 1):
+        check_output(path, *files[:number])
     if onnx is not None and onnx.suffix != ".onnx":
         raise UserError("by this name no command would know it for an ONNX file", where=onnx, fix="Give a name that ends in .onnx")
     source = read_either(checkpoint, reporter)

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tadshrink.compress.journal import Entry, Journal
 from tadshrink.compress.judges import Bench, MapJudge
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.selection import rank_units
@@ -14,20 +12,8 @@ from tadshrink.data.datasets import Dataset
 from tadshrink.data.sources import open_source
 from tadshrink.device import choose_compute
 from tadshrink.recognition.judges import Top1Judge
-from tadshrink.reporting import SILENT, Reporter
-
-
-class Kept(Journal):
-    """Keeps what selection finds."""
-
-    def __init__(self) -> None:
-        self.found: list[Any] = []
-
-    def read(self, reporter: Reporter = SILENT) -> list[Entry]:
-        return []
-
-    def add(self, entry: Entry) -> None:
-        self.found.append(entry.found)
+from tadshrink.reporting import SILENT
+from tests.notes import Noted
 
 
 def judge_of(tiny, data: Dataset) -> MapJudge:
@@ -35,7 +21,7 @@ def judge_of(tiny, data: Dataset) -> MapJudge:
 
 
 def test_resampled_scores_lie_around_the_score(tiny) -> None:
-    kept, source = Kept(), open_source(tiny.data, tiny.config.sampling)
+    kept, source = Noted(), open_source(tiny.data, tiny.config.sampling)
     options = SelectOptions(metric="map", batch_size=1)
     ranking = rank_units(tiny.opened().detector, tiny.data, "training", options, source, choose_compute("cpu", 1), kept, SILENT)
     judge = judge_of(tiny, tiny.data)

@@ -19,7 +19,6 @@ from tadshrink.checkpoint.io import load_checkpoint
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.alignment import AlignmentLosses, AlignSettings
 from tadshrink.compress.candidates import Key, Ranking
-from tadshrink.compress.journal import Entry, Found, Journal
 from tadshrink.compress.lora import heal_parameters
 from tadshrink.compress.select_settings import SelectOptions
 from tadshrink.compress.selection import rank_units
@@ -36,11 +35,11 @@ from tadshrink.evaluation.inference import ground_truth
 from tadshrink.evaluation.mean_ap import MapResult, mean_average_precision
 from tadshrink.models.config import SamplingConfig
 from tadshrink.models.detector import Detector
-from tadshrink.reporting import SILENT, Reporter
 from tadshrink.stages.merge import merge
 from tests.golden import compact, shared
 from tests.golden.cases import KINDS, Models
 from tests.golden.test_detections import compare_videos
+from tests.notes import Noted
 
 needs_shared = pytest.mark.skipif(shared.GOLDEN is None, reason="no folder of reference checkpoints")
 CLOSE = 1e-4
@@ -196,23 +195,12 @@ def selection(models: Models) -> Selection:
     source = Windows(said["metas"], np.load(shared.folder(SELECTION) / "inputs.npz"), detector.config.sampling)
     noted, compute = Noted(), Compute(torch.device("cpu"), torch.float32, "")
     ranking = rank_units(detector, data, "training", SelectOptions(batch_size=2), source, compute, noted)
-    return Selection(ranking, {block: noted.detections((block,)) for block in expected}, data, expected, said["chosen"], said["log"])
+    return Selection(ranking, {block: detections(noted, (block,)) for block in expected}, data, expected, said["chosen"], said["log"])
 
 
-class Noted(Journal):
-    """Keeps what selection finds."""
-
-    def __init__(self) -> None:
-        self.found: list[Found] = []
-
-    def read(self, reporter: Reporter = SILENT) -> list[Entry]:
-        return []
-
-    def add(self, entry: Entry) -> None:
-        self.found.append(entry.found)
-
-    def detections(self, key: Key) -> dict[str, Detections]:
-        return {video: Detections(rows[:, :2], rows[:, 2], rows[:, 3]) for found in self.found for video, rows in found[key].items()}
+def detections(noted: Noted, key: Key) -> dict[str, Detections]:
+    """Those without these units."""
+    return {video: Detections(rows[:, :2], rows[:, 2], rows[:, 3]) for found in noted.found for video, rows in found[key].items()}
 
 
 def annotated(classes: list[str]) -> Dataset:

@@ -14,7 +14,7 @@ from tadshrink.checkpoint.wording import printable
 from tadshrink.errors import UserError
 from tadshrink.files import read_text
 from tadshrink.models.config import PostprocessConfig
-from tadshrink.settings import problems_in
+from tadshrink.settings import Positive, Rate, problems_in
 from tadshrink.yaml_files import parse_yaml, read_yaml
 
 #: More blocks, layers or levels than any of the code bases have; keeps a damaged number from building a giant.
@@ -67,16 +67,16 @@ class LoadSettings(_Postprocess):
     frames_per_cell: _Count | None = None
     snippet_stride: _Count | None = None
     offset_frames: float | None = None
-    overlap: Annotated[float, Field(ge=0, lt=1)] | None = None
+    overlap: Rate | None = None
     mode: Literal["sliding", "resize", "whole"] | None = None
     #: Label names in the order of the head's outputs, or a text file with one per line.
     classes: tuple[str, ...] | str | None = None
     regression_ranges: tuple[tuple[float, float], ...] | None = None
     label_smoothing: float | None = None
     regression_weight: float | None = None
-    loss_normalizer: Annotated[float, Field(gt=0)] | None = None
+    loss_normalizer: Positive | None = None
     #: Share of the input channels that training drops.
-    input_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    input_dropout: Rate | None = None
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], where: object = None) -> LoadSettings:
