@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -24,3 +24,10 @@ def check_known(what: str, name: object, known: Iterable[str]) -> None:
     known = list(known)
     if name not in known:
         raise UserError(f"unknown {what} {name!r}", fix=f"Choose one of {', '.join(known)}")
+
+
+def check_unused(given: Mapping[str, object], why: str, where: object = None, fix: str = "Leave it out") -> None:
+    """Raise a :class:`UserError` where something is given (neither None nor False) that would change nothing; ``why`` begins with
+    "for", "with", "without" or "beside"."""
+    if useless := [name for name, value in given.items() if value is not None and value is not False]:
+        raise UserError(f"{', '.join(useless)} mean{'s' if len(useless) == 1 else ''} nothing {why}", where=where, fix=fix)

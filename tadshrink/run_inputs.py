@@ -16,7 +16,7 @@ from tadshrink.compress.target import DropBudget, parse_share, parse_target, pla
 from tadshrink.data.datasets import HELDOUT, Dataset, read_dataset_config
 from tadshrink.data.synthetic import make_synthetic
 from tadshrink.distributed import only_first, start
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 from tadshrink.models.units import units
 from tadshrink.profiling.macs import MacsReport, detector_macs
 from tadshrink.reporting import Reporter
@@ -102,9 +102,7 @@ def with_data(model: RunModel, choice: DatasetChoice, reporter: Reporter) -> Run
 def _check_pruning(baseline: Opened, settings: RunSettings, budget: DropBudget, macs: MacsReport) -> None:
     """Refuse a share that the blocks that will be left do not have, taken as alike; a latency may leave any number of them."""
     if settings.with_channel_pruning is None:
-        if settings.importance:
-            raise UserError("--importance means nothing without --with-channel-pruning", fix="Give both, or neither")
-        return
+        return check_unused({"--importance": settings.importance}, "without --with-channel-pruning", fix="Give both, or neither")
     share = parse_share(settings.with_channel_pruning, "--with-channel-pruning")
     detector = baseline.detector
     check_prunable(detector, baseline.path)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,15 @@ def test_it_reads_as_one_line(arguments: tuple[str | None, ...], line: str) -> N
 def test_it_keeps_what_and_where_apart() -> None:
     error = UserError("bad value", where="lr", fix="Use a number")
     assert (error.what, error.where) == ("bad value", "lr")
+
+
+@pytest.mark.parametrize(("given", "line"), [({"--a": 0, "--b": None, "--c": False}, "--a means nothing for a toy. Leave it out"),
+                                              ({"--a": "", "--b": True}, "--a, --b mean nothing for a toy. Leave it out")])
+def test_what_would_change_nothing_is_named(given: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_unused(given, "for a toy")
+    assert str(error.value) == line
+
+
+def test_what_is_not_given_is_no_error() -> None:
+    check_unused({"--a": None, "--b": False}, "for a toy")

@@ -9,7 +9,7 @@ import typer
 
 from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say, table
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 
 if TYPE_CHECKING:
     from tadshrink.evaluation.scoring import Score
@@ -92,18 +92,16 @@ def command(
 
 def _check(results: Path | None, dataset: str | None, of_model: dict[str, Any], of_files: dict[str, Any], of_data: dict[str, Any]) -> None:
     """Raise a :class:`UserError` unless the options go together: CKPT --dataset, or --results with --dataset or --annotations."""
-    useless = [name for name, value in (of_files if results is None else of_model).items() if value is not None]
     if results is None and of_model["CKPT"] is None:
         raise UserError("nothing to evaluate", fix="Give a checkpoint (CKPT) and --dataset, or a file of detections (--results)")
-    if useless:
-        raise UserError(f"{', '.join(useless)} means nothing {'without' if results is None else 'beside'} --results", fix="Leave it out")
+    check_unused(of_files if results is None else of_model, f"{'without' if results is None else 'beside'} --results")
     if (dataset is None) == (of_files["--annotations"] is None):
         both = " or --annotations: one of the two" if results is not None else ""
         raise UserError(f"Missing option '--dataset'{both}", fix="Add --help to see what the command takes")
-    if dataset is not None and (useless := [name for name in ("--blocked", "--classes") if of_files[name] is not None]):
-        raise UserError(f"{', '.join(useless)} means nothing with --dataset", fix="Say it in the dataset YAML")
-    if dataset is None and (useless := [name for name, value in of_data.items() if value is not None]):
-        raise UserError(f"{', '.join(useless)} means nothing with --annotations", fix="Leave it out")
+    if dataset is None:
+        check_unused(of_data, "with --annotations")
+    else:
+        check_unused({name: of_files[name] for name in ("--blocked", "--classes")}, "with --dataset", fix="Say it in the dataset YAML")
 
 
 def print_score(title: str, scored: Score) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit, say
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 
 NAME = "export"
 EXAMPLE = "tadshrink export final.pth --onnx final.onnx --dataset synthetic"
@@ -54,8 +54,8 @@ def command(
     from tadshrink.stages.common import DatasetChoice
     from tadshrink.stages.export import Seen, export
 
-    if layout is not None and opentad is None:
-        raise UserError("--layout means nothing without --opentad", fix="Give --opentad OUT, or leave it out")
+    if opentad is None:
+        check_unused({"--layout": layout}, "without --opentad", fix="Give --opentad OUT, or leave it out")
     _check(onnx, {"--fp16": fp16, "--int8": int8, "--quantise": quantise, "--with-nms": with_nms, "--nms-iou": nms_iou, "--cells": cells,
                   "--provider": provider,
                   "--dataset": dataset, "--root": root, "--video": video, "--fps": fps})
@@ -72,13 +72,13 @@ def command(
 def _check(onnx: Path | None, given: dict[str, Any]) -> None:
     """Raise a :class:`UserError` unless the options go together."""
     given = {name: value for name, value in given.items() if value not in (None, False)}
-    if given and onnx is None:
-        raise UserError(f"{', '.join(given)} means nothing without --onnx", fix="Give --onnx OUT, or leave it out")
+    if onnx is None:
+        check_unused(given, "without --onnx", fix="Give --onnx OUT, or leave it out")
     for one, other in (("--fp16", "--int8"), ("--dataset", "--video")):
         if one in given and other in given:
             raise UserError(f"{one} and {other} exclude each other", fix="Give one of them")
     for name, needed in (("--quantise", "--int8"), ("--nms-iou", "--with-nms"), ("--root", "--dataset"), ("--fps", "--video")):
-        if name in given and needed not in given:
-            raise UserError(f"{name} means nothing without {needed}", fix="Leave it out")
+        if needed not in given:
+            check_unused({name: given.get(name)}, f"without {needed}")
     if given.get("--quantise") not in (None, *_QUANTISERS):
         raise UserError(f"unknown way to quantise {given['--quantise']!r}", fix=f"Ways: {', '.join(_QUANTISERS)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tadshrink.cli import completion
-from tadshrink.errors import UserError
+from tadshrink.errors import check_unused
 
 if TYPE_CHECKING:
     from tadshrink.stages.common import DatasetChoice
@@ -43,6 +43,6 @@ def dataset_choice(dataset: str | None, root: Path | None, allow_missing: bool =
     """
     from tadshrink.stages.common import DatasetChoice
 
-    if root and not dataset:
-        raise UserError("--root means nothing without --dataset", fix="Give both, or neither")
+    if not dataset:
+        check_unused({"--root": root}, "without --dataset", fix="Give both, or neither")
     return DatasetChoice(dataset, root, allow_missing) if dataset else None

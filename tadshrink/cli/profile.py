@@ -9,7 +9,7 @@ import typer
 
 from tadshrink.cli import completion, options
 from tadshrink.cli.console import ConsoleReporter, emit
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 
 if TYPE_CHECKING:
     from tadshrink.profiling.running import Measure
@@ -98,8 +98,8 @@ def _profile_video(checkpoint: Any, convention: str, no_time: bool, json: bool, 
     from tadshrink.cli.profile_tables import print_recogniser
     from tadshrink.stages import profile as stage
 
-    if useless := [name for name, value in given.items() if value is not None and name not in ("--runs", "--dtype", "--threads")]:
-        raise UserError(f"{', '.join(useless)} means nothing for a recogniser", where=checkpoint, fix="Leave it out")
+    useful = ("--runs", "--dtype", "--threads")
+    check_unused({name: value for name, value in given.items() if name not in useful}, "for a recogniser", checkpoint)
     measure = None if no_time else _measure(given["--runs"], device, given["--dtype"], given["--threads"], False, None)
     result = stage.profile_video(checkpoint, measure, convention, ConsoleReporter())
     print_recogniser(str(checkpoint), result)
@@ -113,19 +113,18 @@ def _check(no_time: bool, sweep: str | None, depth_vs_width: bool, timing: dict[
     if len(chosen := [name for name, given in modes.items() if given]) > 1:
         raise UserError(f"{' and '.join(chosen)} exclude each other", fix=f"Leave out {chosen[-1]}")
     useless = {"--no-time": timing, "--sweep": only | of_depth, "--depth-vs-width": only | of_sweep | {"--fps": timing["--fps"]}}
-    given = [name for mode in chosen for name, value in useless[mode].items() if value is not None]
-    if given:
-        raise UserError(f"{', '.join(given)} means nothing with {chosen[0]}", fix="Leave it out")
+    for mode in chosen:
+        check_unused(useless[mode], f"with {mode}")
     for mode, own in {"--sweep": of_sweep, "--depth-vs-width": of_depth}.items():
-        if (given := [name for name, value in own.items() if value is not None]) and mode not in chosen:
-            raise UserError(f"{given[0]} means nothing without {mode}", fix="Leave it out")
+        if mode not in chosen:
+            check_unused(own, f"without {mode}")
 
 
 def _check_swept(sweep: str | None, given: dict[str, Any]) -> None:
     """Raise a :class:`UserError` where one value is given of what has several. Shares of so many frames are swept where no values are."""
     axis, has_values, _ = (sweep or "").partition("=")
-    if given.get(axis) is not None and (axis != "frames" or has_values):
-        raise UserError(f"--{axis} means nothing with --sweep {axis}", fix="Leave it out")
+    if axis != "frames" or has_values:
+        check_unused({f"--{axis}": given.get(axis)}, f"with --sweep {axis}")
 
 
 def _subject(checkpoint: Any, arch: str | None, classes: int | None, drop: str | None, frames: int | None, size: int | None) -> Subject:
@@ -135,8 +134,8 @@ def _subject(checkpoint: Any, arch: str | None, classes: int | None, drop: str |
     if (checkpoint is None) == (arch is None):
         raise UserError("nothing to profile" if arch is None else "a checkpoint and --arch exclude each other",
                         fix="Give a checkpoint (CKPT), or an architecture with random weights (--arch)")
-    if classes is not None and arch is None:
-        raise UserError("--classes means nothing without --arch", fix="Leave it out")
+    if arch is None:
+        check_unused({"--classes": classes}, "without --arch")
     units = [] if drop is None else [parse_unit(part) for part in drop.split(",")]
     return Subject(Sketch(arch, CLASSES if classes is None else classes) if arch else checkpoint, units, frames, size)
 

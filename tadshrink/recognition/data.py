@@ -13,7 +13,7 @@ from typing import Any
 from tadshrink.checkpoint.format import digest
 from tadshrink.data.datasets import HELDOUT, data_root
 from tadshrink.data.sampled import sampled
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 from tadshrink.files import read_text
 from tadshrink.recognition.data_config import RecognitionConfig, parse_recognition_config
 from tadshrink.recognition.lists import read_list
@@ -116,8 +116,7 @@ def _read_config(name: str, root: Path | None) -> tuple[RecognitionConfig, Path]
         config = parse_recognition_config(read_text(path), path)
         return config, (root or path.parent / Path(config.root or ".").expanduser()) / config.clips
     if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
-        if root is not None:
-            raise UserError("--root means nothing for a folder or a CSV file, which lies where its videos are", where=path, fix="Leave it out")
+        check_unused({"--root": root}, "for a folder or a CSV file, which lies where its videos are", path)
         return RecognitionConfig(name=path.stem, clips=str(path)), path
     raise UserError("no such recognition dataset", where=name,
                     fix=f"Give a built-in name ({', '.join(BUILTIN)}), a folder per class, a CSV file, or the path of a YAML")

@@ -12,7 +12,7 @@ from tadshrink.data.annotations.oddities import find_oddities
 from tadshrink.data.check import class_problems, file_problems, no_videos, split_problems
 from tadshrink.data.datasets import Dataset, builtin_names, find_unknown, open_dataset
 from tadshrink.data.statistics import SplitCounts, count_classes, count_splits
-from tadshrink.errors import UserError
+from tadshrink.errors import check_unused
 from tadshrink.recognition.check import as_records, clip_problems, is_of_clips
 from tadshrink.recognition.data import RecognitionDataset, load_recognition
 from tadshrink.reporting import SILENT, Reporter
@@ -64,9 +64,10 @@ def check_data(given: str, root: Path | None = None, label: str | None = None, r
     """
     path, clips = Path(given), is_of_clips(given)
     is_dataset = clips or given in builtin_names() or path.suffix in (".yaml", ".yml") or not path.exists()
-    if useless := [name for name, value in {"--label": label if is_dataset else None, "--root": None if is_dataset else root}.items() if value]:
-        raise UserError(f"{useless[0]} means nothing for {'a dataset' if is_dataset else 'annotations alone'}", where=given,
-                        fix="Say it in the dataset YAML" if is_dataset else "Leave it out, or give a dataset YAML")
+    if is_dataset:
+        check_unused({"--label": label}, "for a dataset", given, "Say it in the dataset YAML")
+    else:
+        check_unused({"--root": root}, "for annotations alone", given, "Leave it out, or give a dataset YAML")
     if clips:
         return _check_clips(load_recognition(given, root, reporter), reporter)
     if is_dataset:

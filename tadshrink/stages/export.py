@@ -11,7 +11,7 @@ from tadshrink.checkpoint.format import Checkpoint
 from tadshrink.checkpoint.io import save_checkpoint
 from tadshrink.checkpoint.opening import ModelFile, check_merged, path_of
 from tadshrink.device import choose_compute
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 from tadshrink.files import check_output
 from tadshrink.onnx_export.settings import OnnxSettings
 from tadshrink.recognition.config import is_recogniser
@@ -115,9 +115,8 @@ def _export_recogniser(opened: Opened, path: Path, settings: OnnxSettings, seen:
                        reporter: Reporter) -> tuple[dict[str, str], dict[str, Any]]:
     from tadshrink.recognition.onnx_file import write_recogniser  # Takes seconds.
 
-    if wrong := [name for name, given in (("--with-nms", settings.nms), ("--cells", settings.cells), ("--quantise static", settings.static),
-                                           ("--fps", seen.fps)) if given]:
-        raise UserError(f"{', '.join(wrong)} means nothing for a recogniser", fix="Leave it out")
+    check_unused({"--with-nms": settings.nms, "--cells": settings.cells, "--quantise static": settings.static, "--fps": seen.fps},
+                 "for a recogniser")
     samples = sample_windows(opened, COMPARED, seen.dataset, seen.file)
     reporter.note(f"checked on {samples.text}" + ("" if samples.real else " (--dataset or --video gives real ones)"))
     made = write_recogniser(opened.detector, opened.checksum, path, settings, samples.inputs, reporter)

@@ -13,7 +13,7 @@ from tadshrink.checkpoint.opening import ModelFile, path_of
 from tadshrink.data.annotations import VideoRecord
 from tadshrink.data.datasets import Dataset
 from tadshrink.data.sources import open_source
-from tadshrink.errors import UserError
+from tadshrink.errors import UserError, check_unused
 from tadshrink.evaluation.detections import Detections, to_json
 from tadshrink.evaluation.inference import detect_videos
 from tadshrink.files import check_output, write_json
@@ -101,11 +101,9 @@ def _gather(source: Path | ModelFile, videos: int | None, dataset: DatasetChoice
 def _check_given(source: Path | ModelFile, for_runs: dict[str, Any]) -> None:
     """Raise a :class:`UserError` where something is given that only the other kind of source has a use for."""
     if path_of(source).is_dir():
-        kind, useless = "work dir", list(source.settings.given()) if isinstance(source, ModelFile) else []
+        check_unused(source.settings.given() if isinstance(source, ModelFile) else {}, "for a work dir", source)
     else:
-        kind, useless = "checkpoint", [name for name, value in for_runs.items() if value is not None]
-    if useless:
-        raise UserError(f"{', '.join(useless)} means nothing for a {kind}", where=source, fix="Leave it out")
+        check_unused(for_runs, "for a checkpoint", source)
 
 
 def _choice(findings: Findings) -> DatasetChoice:

@@ -55,7 +55,7 @@ def test_depth_beside_width(tiny, tadshrink: Callable[..., Any]) -> None:
     ((), "nothing to profile. Give a checkpoint (CKPT), or an architecture"),
     (("{base}", "--arch", "videomae-s"), "a checkpoint and --arch exclude each other"),
     (("{base}", "--classes", "3"), "--classes means nothing without --arch"),
-    (("{base}", "--no-time", "--runs", "3", "--vs", "{base}"), "--runs, --vs means nothing with --no-time"),
+    (("{base}", "--no-time", "--runs", "3", "--vs", "{base}"), "--runs, --vs mean nothing with --no-time"),
     (("{base}", "--no-time", "--sweep", "batch"), "--no-time and --sweep exclude each other"),
     (("{base}", "--sweep", "batch", "--convention", "paper"), "--convention means nothing with --sweep"),
     (("{base}", "--plot", "a.png"), "--plot means nothing without --sweep"),

@@ -177,7 +177,7 @@ def test_the_dataset_of_the_run_is_taken_without_what_is_missing(work: Path) -> 
 
 
 @pytest.mark.parametrize(("given", "problem"), [
-    ({"videos": 3, "device": "cpu"}, "--videos, --device means nothing for a checkpoint"),
+    ({"videos": 3, "device": "cpu"}, "--videos, --device mean nothing for a checkpoint"),
     ({"dataset": DatasetChoice("synthetic")}, "--dataset means nothing for a checkpoint"),
 ])
 def test_what_only_a_run_has_a_use_for_is_refused(chain, tmp_path: Path, given: dict[str, Any], problem: str) -> None:
