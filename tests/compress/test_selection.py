@@ -16,7 +16,7 @@ from tadshrink.compress.journal import Journal
 from tadshrink.compress.one_pass import _distances
 from tadshrink.compress.passes import leave_out, walk
 from tadshrink.compress.select_settings import METRICS, SelectOptions
-from tadshrink.compress.selection import rank_units
+from tadshrink.compress.selection import _groups, rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.loader import inference_batches
 from tadshrink.data.sources import Source, open_source
@@ -276,6 +276,16 @@ def test_groups_do_not_change_the_ranking(tiny, source: Source) -> None:
         one, many = (rank(tiny, source, metric, batch_size=size) for size in (1, 64))
         assert [item.block for item in one.candidates] == [item.block for item in many.candidates]
         np.testing.assert_allclose([item.score for item in one.candidates], [item.score for item in many.candidates], rtol=1e-5)
+
+
+def test_a_race_sees_the_videos_in_an_order_drawn_by_the_seed(tiny, source: Source) -> None:
+    videos = split_videos(tiny.data, "training")
+    orders = [[video.name for group in _groups(videos, source, SelectOptions(metric="loss", batch_size=1, **options)) for video in group]
+              for options in ({}, {"race": True}, {"race": True, "seed": 1}, {"race": True, "seed": 1})]
+    assert orders[0] == [video.name for video in videos]
+    assert orders[2] == orders[3]
+    assert len({tuple(order) for order in orders}) == 3
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
 
 
 def test_taylor_sees_low_rank_updates_as_part_of_the_weights(tiny, chain, source: Source) -> None:
