@@ -50,19 +50,19 @@ def print_recogniser(name: str, result: RecogniserProfile) -> None:
     first = result.ways[0]
     timed = first.latency is not None
     where = f", timed in turn over {first.latency.runs} runs on {_where(first.latency)}, {first.latency.dtype}" if first.latency else ""
-    measured = ["ms", "speed-up (5-95 %)", "MiB", "less memory", "MiB, few"] * timed
+    measured = ["ms", "at once", "speed-up (5-95 %)", "MiB", "less memory", "MiB, few", "less memory"] * timed
     table(f"{name}: ways to classify a video{where}", ["views", "GMACs", f"of {first.name}", *measured],
           [[way.name, f"{way.macs / 1e9:.3f}", f"{way.macs / first.macs:.1%}", *_measured(way)] for way in result.ways])
     if timed:
-        say(f"ms: median of a video, without decoding; MiB: {first.memory.measured}, with all views in one call; few: with {AT_ONCE} views at "
-            "a time, as the one pass always has its clips")
+        say(f"ms: median of a video, without decoding, with as many views at once as are fastest; MiB: {first.memory.measured}, with all views "
+            f"in one call; few: with {AT_ONCE} at a time, as the one pass always has its clips")
 
 
 def _measured(way: Way) -> list[str]:
     if way.latency is None or way.memory is None or way.memory_few is None or way.faster is None:
         return []
-    return [_times(way.latency)[0], _ratio(way.faster), f"{way.memory.bytes / 2**20:.0f}", f"{way.leaner:.1f}x",
-            f"{way.memory_few.bytes / 2**20:.0f}"]
+    return [_times(way.latency)[0], str(way.at_once), _ratio(way.faster), f"{way.memory.bytes / 2**20:.0f}", f"{way.leaner:.1f}x",
+            f"{way.memory_few.bytes / 2**20:.0f}", f"{way.leaner_few:.1f}x"]
 
 
 def print_sweep(name: str, result: Sweep) -> None:

@@ -169,7 +169,8 @@ def _say_trained(heldout: dict[str, Any], views: str, output: str, checksum: str
 
 
 def _print_accuracy(checkpoint: object, result: Judged) -> None:
-    found = result.accuracy
+    found, (low, high) = result.accuracy, result.accuracy.interval
     rows = [["all", found.videos, f"{found.top1:.2f}", f"{found.top5:.2f}"], ["mean of classes", "", f"{found.mean_class:.2f}", ""]]
     rows += [[name, row["videos"], f"{row['top1']:.2f}", f"{row['top5']:.2f}"] for name, row in found.per_class.items()]
     table(f"{checkpoint} on {result.split}, views {result.views} (in %)", ["class", "videos", "top-1", "top-5"], rows)
+    say(f"top-1, 95 % interval: {low:.2f} to {high:.2f} (for other videos like these, each taken as independent)")

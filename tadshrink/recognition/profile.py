@@ -21,10 +21,12 @@ from tadshrink.recognition.config import ONE_PASS, RecogniserConfig
 from tadshrink.recognition.macs import RecogniserMacs, pass_macs, view_macs
 from tadshrink.recognition.recogniser import AT_ONCE, ActionRecogniser
 from tadshrink.recognition.views import Views, noise, parse_views
-from tadshrink.reporting import SILENT, Reporter
+from tadshrink.reporting import SILENT, Advance, Reporter
 
 #: Dense testing first: the others are compared with it.
 WAYS = ("10x3", "10x1", "1x1")
+#: Views in a call that are tried, beside all at once, and how often each.
+TRIED, TRIES = (AT_ONCE, 10), 2
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class Way:
 
     Attributes:
         macs: of a video.
-        memory: where a call has all its views at once, which is as fast as it gets; the one pass never has more than a few clips.
-        memory_few: where a call has :data:`~tadshrink.recognition.recogniser.AT_ONCE` views at a time, as the one pass has clips.
-        faster, leaner: how many times less time, and less ``memory``, than the first way; times were taken in turn.
+        latency: with as many views in a call, ``at_once``, as are fastest; the one pass always takes a few clips at a time.
+        memory: with all views in one call, as on a GPU that is kept busy.
+        memory_few: with :data:`~tadshrink.recognition.recogniser.AT_ONCE` views in a call, as the one pass has clips.
+        faster, leaner, leaner_few: how many times less time, ``memory`` and ``memory_few`` than the first way; times were taken in turn.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Way:
     memory_few: PeakMemory | None = None
     faster: Ratio | None = None
     leaner: float | None = None
+    leaner_few: float | None = None
+    at_once: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -77,8 +82,7 @@ class RecogniserProfile:
 
 def profile_recogniser(recogniser: ActionRecogniser, measure: Measure | None = AS_USUAL, convention: str = "full",
                        ways: Sequence[str] = WAYS, reporter: Reporter = SILENT) -> RecogniserProfile:
-    """Count and time a video of noise, in eval mode, decoding left out. All views of a way are taken together; the one pass, which is
-    added where there is a module, takes a few clips at a time.
+    """Count and time a video of noise, in eval mode, decoding left out; with the one pass where there is a module.
 
     Args:
         measure: how; None only counts.
@@ -117,16 +121,20 @@ def time_ways(subjects: Sequence[tuple[ActionRecogniser, Way]], measure: Measure
               reporter: Reporter = SILENT) -> tuple[Way, ...]:
     """Each way with what it took on a video of noise; different recognisers, which are on the device already, may be timed in turn."""
     calls = [_Call.of(recogniser.eval(), way.name, compute) for recogniser, way in subjects]
-    runs, most = [call.run for call in calls], max(call.inputs.shape[1] for call in calls)
+    most = max(map(len, calls))
     # What is called first takes as much as any later call.
     with enough_memory(f"{most} clips of a video at once", "Count only: --no-time"):
         memory = [call_memory(call.run, call.bytes, compute.device) for call in calls]
-    few = [used if call.together else call_memory(call.run_few, call.bytes, compute.device) for call, used in zip(calls, memory, strict=True)]
-    with reporter.track("profile", (measure.warmup + measure.turns) * len(runs)) as advance:
-        times = measure_in_turn(runs, measure.warmup, measure.turns, compute.device, measure.limit, advance)
+    few = [used if call.together else call_memory(replace(call, at_once=AT_ONCE).run, call.bytes, compute.device)
+           for call, used in zip(calls, memory, strict=True)]
+    with reporter.track("views at once", len(calls)) as advance:
+        calls = [call.fastest(measure.limit / len(calls), advance) for call in calls]
+    with reporter.track("profile", (measure.warmup + measure.turns) * len(calls)) as advance:
+        times = measure_in_turn([call.run for call in calls], measure.warmup, measure.turns, compute.device, measure.limit, advance)
     measure.told(len(times[0]), reporter)
     return tuple(replace(way, latency=Latency.of(own, compute.device, compute.dtype_name, tuple(call.inputs.shape)), memory=used,
-                         memory_few=less, faster=Ratio.of(times[0], own), leaner=memory[0].bytes / used.bytes)
+                         memory_few=less, faster=Ratio.of(times[0], own), leaner=memory[0].bytes / used.bytes,
+                         leaner_few=few[0].bytes / less.bytes, at_once=call.at_once)
                  for (_, way), own, call, used, less in zip(subjects, times, calls, memory, few, strict=True))
 
 
@@ -138,24 +146,34 @@ class _Call:
     together: bool
     inputs: Tensor
     compute: Compute
+    at_once: int
 
     @classmethod
     def of(cls, recogniser: ActionRecogniser, name: str, compute: Compute) -> _Call:
         """One way, see :class:`Way`."""
         together = name == ONE_PASS
         count = recogniser.config.sfc.clips if together else _views(name)
-        return cls(recogniser, together, noise(recogniser.config.clip, count).to(compute.device), compute)
+        return cls(recogniser, together, noise(recogniser.config.clip, count).to(compute.device), compute, AT_ONCE if together else count)
 
     @property
     def bytes(self) -> int:
         return self.inputs.nbytes + sum(value.nbytes for value in self.recogniser.state_dict().values())
 
     def run(self) -> object:
-        """All views at once, or the one pass."""
+        """So many views at once, or the one pass."""
         with torch.inference_mode(), self.compute.autocast():
-            return self.recogniser.compress(self.inputs) if self.together else self.recogniser(self.inputs)
+            if self.together:
+                return self.recogniser.compress(self.inputs, self.at_once)
+            return torch.cat([self.recogniser(part) for part in self.inputs.split(self.at_once, dim=1)], dim=1)
 
-    def run_few(self) -> object:
-        """A few views at a time, as the one pass has its clips by itself."""
-        with torch.inference_mode(), self.compute.autocast():
-            return torch.cat([self.recogniser(part) for part in self.inputs.split(AT_ONCE, dim=1)], dim=1)
+    def fastest(self, limit: float, advance: Advance) -> _Call:
+        """With as many views in a call as are fastest here, within so many seconds: large calls may leave the processor's cache, small ones
+        repeat what all have in common."""
+        counts = [] if self.together else [count for count in sorted({len(self), *TRIED}) if count <= len(self)]
+        calls = [replace(self, at_once=count) for count in counts]
+        times = measure_in_turn([call.run for call in calls], 0, TRIES, self.compute.device, limit) if len(calls) > 1 else []
+        advance(1, "")
+        return min(zip(times, calls, strict=True), key=lambda pair: min(pair[0]))[1] if times else self
+
+    def __len__(self) -> int:
+        return self.inputs.shape[1]

@@ -8,9 +8,13 @@ its twelve blocks, one by one, healed after each. Seeds are those of the modules
 chosen on held-out training videos; the test videos decide nothing. 10x1 views stand beside 10x3, as three of the thirty-fold come from
 leaving out crops; and 10x1of3, which has the crops that the clips of the one pass have.
 
-Time and memory are those of the model on one video, decoding left out, all ways in turn in one process, with the modules of seed 0. Memory
-is told twice: with all views of a video in one call, as dense testing does on a GPU, and with two at a time, which is how many clips the one
-pass has at a time.
+There is one recogniser, so that the figures say nothing about how much others would differ; how far a way is from 30 views is told with a 95 %
+interval, from test videos drawn anew (those of one file together), of the mean over the seeds.
+
+Time and memory are those of the model on one video, all ways in turn in one process, with the modules of seed 0. Dense views are timed with as
+many in a call as are fastest. Decoding is left out, as it takes as long for 10 clips whichever way they are classified; the time to load a
+video's views is told beside it, and what the speed-up is with it. Memory is told twice: with all views of a video in one call, as dense
+testing does on a GPU, and with two at a time, which is how many clips the one pass has at a time: that alone saves dense testing most of it.
 
 Jobs are processes of their own, --processes at a time. What is done is kept in --work-dir and in tests/benchmarks/results/: the same command
 goes on after an interruption. Prints a Markdown table and writes it, with all figures as JSON, to tests/benchmarks/results/.
@@ -20,11 +24,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
+
+import numpy as np
 
 # Before torch is imported, as the command line does it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -34,12 +41,14 @@ from tadshrink.compress.settings import AlignSettings
 from tadshrink.device import choose_compute
 from tadshrink.files import read_json, write_json, write_text
 from tadshrink.profiling.running import Measure
-from tadshrink.recognition.config import ONE_PASS, SfcConfig
+from tadshrink.recognition.config import ONE_PASS, ClipConfig, SfcConfig
 from tadshrink.recognition.opening import open_recogniser, read_recogniser
-from tadshrink.recognition.profile import Way, profile_recogniser, time_ways
+from tadshrink.recognition.profile import profile_recogniser, time_ways
+from tadshrink.recognition.records import TESTING
 from tadshrink.recognition.settings import ClipTrainSettings, ModuleTrainSettings
 from tadshrink.recognition.synthetic import make_synthetic_clips
-from tadshrink.recognition.views import UNIFORM
+from tadshrink.recognition.views import UNIFORM, ClipSource, Views, module_views, parse_views
+from tadshrink.reporting import SILENT
 from tadshrink.run_inputs import builtin_baseline
 from tadshrink.stages.align import align
 from tadshrink.stages.common import DatasetChoice
@@ -58,6 +67,8 @@ VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "10 views, crops 
 RATIOS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/10": 1 / 10}
 #: Blocks that are dropped before a module of the last ratio is fitted, out of twelve.
 DROPPED = 3
+#: Test videos that are loaded to know how long it takes, and sets of test videos that are drawn for an interval.
+LOADED, RESAMPLES = 20, 10_000
 DROP = f"SFC at 1/10, {DROPPED} of 12 blocks dropped"
 SFC = "SFC at "
 ALL = [*VIEWS, *(f"{SFC}{ratio}" for ratio in RATIOS), DROP]
@@ -143,34 +154,72 @@ class Job:
         return self.folder / f"{slug(name)}-{self.seed}.json"
 
     def judge(self, name: str) -> None:
-        """Find out how accurate a way is on the test videos."""
+        """Find out how accurate a way is on the test videos, and which of them it names rightly."""
         checkpoint, views = self.subject(name)
-        write_json(self.judged(name), evaluate_recogniser(checkpoint, self.choice, views, reporter=ConsoleReporter()).to_json())
+        found = evaluate_recogniser(checkpoint, self.choice, views, reporter=ConsoleReporter())
+        write_json(self.judged(name), found.to_json() | {"hits": [int(rank == 0) for rank in found.accuracy.ranks]})
 
-    def costs(self) -> dict[str, Way]:
-        """Multiply-adds, time and memory of each way."""
-        subjects = []
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """Multiply-adds, time and memory of each way, and how long its views take to load."""
+        subjects, loading = [], []
         for checkpoint, views in map(self.subject, ALL):
             recogniser = open_recogniser(read_recogniser(checkpoint), checkpoint)
             counted = "1x1" if views == UNIFORM else views
             ways = profile_recogniser(recogniser, None, ways=[counted] if views != ONE_PASS else ["1x1"]).ways
             subjects.append((recogniser, next(way for way in ways if way.name == counted)))
+            loading.append(module_views(recogniser.config) if views == ONE_PASS else parse_views(views))
         compute = choose_compute("cpu", subjects[0][0].config.compute_width)
-        return dict(zip(ALL, time_ways(subjects, Measure(), compute, ConsoleReporter()), strict=True))
+        found = time_ways(subjects, Measure(), compute, ConsoleReporter())
+        return {name: way.to_json() | {"loading": ms} for name, way, ms in zip(ALL, found, self.loading(loading), strict=True)}
+
+    def loading(self, ways: Sequence[Views]) -> list[float]:
+        """Median milliseconds to decode and cut out the views of a test video, in turn; every time from the file."""
+        records = self.choice.load(ConsoleReporter()).split(TESTING)[:LOADED]
+        clip = read_recogniser(self.base).architecture["clip"]
+        times: list[list[float]] = [[] for _ in ways]
+        for record in records:
+            for views, own in zip(ways, times, strict=True):
+                source, start = ClipSource(ClipConfig.model_validate(clip)), time.perf_counter()
+                source.views(record, views)
+                own.append(1000 * (time.perf_counter() - start))
+        return [median(own) for own in times]
+
+    def files(self) -> list[str]:
+        """Which file each test video is, or is a part of."""
+        return [record.key for record in self.choice.load(SILENT).split(TESTING)]
 
 
-def table(found: dict[str, list[dict[str, float]]], costs: dict[str, dict[str, Any]]) -> str:
-    """A row for each way, as Markdown."""
-    lines = ["| way | top-1, per seed | mean | spread | GMACs a video | ms a video | speed-up | memory | less memory | memory, two at a time |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+def table(found: dict[str, list[dict[str, Any]]], costs: dict[str, dict[str, Any]], files: Sequence[str]) -> str:
+    """Two tables with a row for each way, as Markdown: how accurate it is, and what it costs."""
+    first = ALL[0]
+    whole = costs[first]["loading"] + costs[first]["latency"]["median"]
+    lines = [f"| way | top-1, per seed | mean | spread | beside {first} |", "|---|---|---|---|---|"]
     for name in ALL:
-        scores, way = [score["top1"] for score in found[name]], costs[name]
+        scores = [score["top1"] for score in found[name]]
+        beside = "" if name == first else "{:+.2f} ({:+.2f} to {:+.2f})".format(*difference(found[name], found[first], files))
         spread = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
+        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {beside} |")
+    lines += ["", "| way | GMACs a video | ms a video | speed-up | ms to load | speed-up with it | memory | less | two at a time | less |",
+              "|---|---|---|---|---|---|---|---|---|---|"]
+    for name in ALL:
+        way = costs[name]
+        at_once = f", {way['at_once']} at a time" if way["at_once"] > 1 else ""
         speed = "{median:.2f}x ({low:.2f} to {high:.2f})".format(**way["faster"])
         memory, few = (f"{way[key]['bytes'] / 2**20:.0f} MiB" for key in ("memory", "memory_few"))
-        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {way['macs'] / 1e9:.2f} | "
-                     f"{way['latency']['median']:.1f} | {speed} | {memory} | {way['leaner']:.1f}x | {few} |")
+        lines.append(f"| {name} | {way['macs'] / 1e9:.2f} | {way['latency']['median']:.1f}{at_once} | {speed} | {way['loading']:.1f} | "
+                     f"{whole / (way['loading'] + way['latency']['median']):.2f}x | {memory} | {way['leaner']:.1f}x | {few} | "
+                     f"{way['leaner_few']:.1f}x |")
     return "\n".join(lines) + "\n"
+
+
+def difference(ones: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], files: Sequence[str]) -> tuple[float, float, float]:
+    """How much higher the top-1 of some is, in points, and a 95 % interval of it: bootstrap over files, the mean over seeds of each."""
+    apart = 100 * (np.mean([one["hits"] for one in ones], axis=0) - np.mean([other["hits"] for other in others], axis=0))
+    names, places = np.unique(files, return_inverse=True)
+    sums, counts = np.bincount(places, apart), np.bincount(places)
+    drawn = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    return float(apart.mean()), float(low), float(high)
 
 
 def dataset(name: str, data: Path | None, folder: Path) -> RecognitionChoice:
@@ -221,8 +270,8 @@ def compare(given: argparse.Namespace) -> str:
     missing = [(name, seed) for name, seed in ways if not job(given, seed).judged(name).exists()]
     run_jobs("tests.benchmarks.recognition", given.work_dir, given.processes, [(BASE, 0), (SMALLER, 0), *missing] if missing else [], needs,
              lambda: keep(given, ways, costs))
-    costs = costs or {name: way.to_json() for name, way in job(given, 0).costs().items()}
-    text = table(keep(given, ways, costs), costs)
+    costs = costs or plain(job(given, 0).costs())
+    text = table(keep(given, ways, costs), costs, job(given, 0).files())
     write_text(RESULTS / f"recognition_{given.dataset}.md", text)
     return text
 

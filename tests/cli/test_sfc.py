@@ -11,7 +11,7 @@ import pytest
 
 from tests.clips import TinyClips
 
-ACCURACY = {"videos", "top1", "top5", "mean_class", "per_class"}
+ACCURACY = {"videos", "top1", "top1_interval", "top5", "mean_class", "per_class"}
 TRAINED = {"output", "checksum", "curve", "heldout", "views"}
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tadshrink.recognition.accuracy import accuracy
+from tadshrink.recognition.accuracy import accuracy, interval
 
 CLASSES = ("a", "b", "c", "d", "e", "f", "g")
 
@@ -38,3 +38,15 @@ def test_of_equal_guesses_the_lower_number_is_better() -> None:
 
 def test_with_few_classes_the_best_five_are_all() -> None:
     assert accuracy(torch.tensor([[0.9, 0.1]]), torch.tensor([1]), CLASSES[:2]).top5 == pytest.approx(100.0)
+
+
+def test_ranks_are_told_video_by_video() -> None:
+    rows = torch.tensor([[.1, .2, .7], [.7, .2, .1], [.2, .7, .1]])
+    assert accuracy(rows, torch.tensor([2, 2, 0]), CLASSES[:3]).ranks == (0, 2, 1)
+
+
+@pytest.mark.parametrize(("hits", "videos", "low", "high"), [
+    # By hand: z = 1.96, z^2 = 3.8415. Nothing and all still leave room; the middle of a hundred is 50 +- 9.6.
+    (0, 10, 0.0, 100 * 3.8415 / 13.8415), (10, 10, 100 * 10 / 13.8415, 100.0), (50, 100, 40.383, 59.617), (1, 1, 100 / 4.8415, 100.0)])
+def test_the_interval_of_a_share(hits: int, videos: int, low: float, high: float) -> None:
+    assert interval(hits / videos, videos) == pytest.approx((low, high), abs=1e-2)
