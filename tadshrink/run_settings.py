@@ -17,7 +17,7 @@ from tadshrink.yaml_files import read_yaml
 PANEL = "Run"
 #: Sections of a recipe; all keys of the first one are those of the run itself.
 SECTIONS = ("run", "select", "align")
-Recipe = dict[str, dict[str, Any]]
+Recipe = dict[str, Any]
 #: Fields of ``select`` whose options have another name, as alignment has those names, too.
 RENAMED = {"batch_size": "select_batch_size"}
 
@@ -48,18 +48,16 @@ class RunSettings(Settings):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The sections of a recipe file (YAML); what they may say is checked by :func:`run_settings`.
+    """A recipe file (YAML); which sections there may be, and what they may say, is checked by :func:`run_settings`.
 
     Raises:
-        UserError: it cannot be read, or has something else than these sections.
+        UserError: it cannot be read, or has no sections.
     """
     fix = f"Give sections {', '.join(SECTIONS)}, each with KEY: VALUE lines; see sample_configs/ beside the README"
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise UserError("not a recipe", where=path, fix=fix)
-    if strange := [str(name) for name, section in data.items() if name not in SECTIONS or not isinstance(section, dict | None)]:
-        raise UserError(f"not a section of a recipe: {', '.join(strange)}", where=path, fix=fix)
-    return {name: section or {} for name, section in data.items()}
+    return {str(name): {} if section is None else section for name, section in data.items()}
 
 
 def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = None) -> RunSettings:
@@ -68,15 +66,17 @@ def run_settings(recipe: Recipe, where: object = None, given: Recipe | None = No
     Raises:
         UserError: all unknown keys and bad values together.
     """
-    merged = {name: {**recipe.get(name, {}), **(given or {}).get(name, {})} for name in SECTIONS}
-    if twice := [name for name in ("select", "align") if name in merged["run"]]:
-        raise UserError(f"{', '.join(twice)}: a section of its own, not a key of 'run'", where=where,
-                        fix="See sample_configs/ beside the README")
+    sections = {name: section for name, section in recipe.items() if name in SECTIONS and isinstance(section, dict)}
+    merged = {name: {**sections.get(name, {}), **(given or {}).get(name, {})} for name in SECTIONS}
+    problems = [f"{name}: not one of the sections {', '.join(SECTIONS)}, with lines KEY: VALUE" for name in recipe if name not in sections]
+    problems += [f"{name}: a section of its own, not a key of 'run'" for name in ("select", "align") if name in merged["run"]]
     try:
-        return RunSettings.model_validate({**merged["run"], "select": merged["select"], "align": merged["align"]})
+        settings = RunSettings.model_validate(merged["run"] | {"select": merged["select"], "align": merged["align"]})
     except ValidationError as error:
-        found = problems_in(error, lambda place: _place(place, recipe, given or {}))
-        raise UserError(f"bad settings: {'; '.join(found)}", where=where, fix="Add --help to see what the command takes") from error
+        problems += problems_in(error, lambda place: _place(place, sections, given or {}))
+    if problems:
+        raise UserError(f"bad settings: {'; '.join(problems)}", where=where, fix="See --help, and sample_configs/ beside the README")
+    return settings
 
 
 def _place(place: tuple[int | str, ...], recipe: Recipe, given: Recipe) -> str:

@@ -24,24 +24,24 @@ def test_sections_and_what_is_given_beside_them(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_wrong_is_told_together(tmp_path: Path) -> None:
-    path = recipe(tmp_path, "run: {tolerence: 1}\nselect: {metric: f1}\nalign: {epochs: -1, rank: 0, speed: 2}\n")
+    path = recipe(tmp_path, "colour: red\nrun: {tolerence: 1}\nselect: {metric: f1}\nalign: {epochs: -1, rank: 0, speed: 2}\n")
     with pytest.raises(UserError) as error:
         run_settings(read_recipe(path), path, {"align": {"rank": -3}, "run": {"tolerance": -1.0}, "select": {"batch_size": 0}})
     said = str(error.value)
-    places = ("run.tolerence: Extra", "select.metric: Input", "align.epochs: Input", "--rank: Input", "align.speed: Extra", "--tolerance: ",
-              "--select-batch-size: ")
+    places = ("colour: not one of the sections run, select, align", "run.tolerence: Extra", "select.metric: Input", "align.epochs: Input",
+              "--rank: Input", "align.speed: Extra", "--tolerance: ", "--select-batch-size: ")
     for place in places:
         assert place in said
     assert said.startswith(str(path)) and "\n" not in said
 
 
 @pytest.mark.parametrize(("text", "problem"), [
-    ("run: [1, 2", "not valid YAML"), ("- run", "not a recipe"), ("", "not a recipe"), ("run: 3", "not a section of a recipe: run"),
-    ("train: {epochs: 1}\ncolour: red", "not a section of a recipe: train, colour"),
+    ("run: [1, 2", "not valid YAML"), ("- run", "not a recipe"), ("", "not a recipe"), ("run: 3", "run: not one of the sections"),
+    ("train: {epochs: 1}\ncolour: red", "train: not one of the sections.*; colour: not one of the sections"),
 ])
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        read_recipe(recipe(tmp_path, text))
+        run_settings(read_recipe(recipe(tmp_path, text)))
 
 
 def test_sections_are_not_keys_of_the_run(tmp_path: Path) -> None:

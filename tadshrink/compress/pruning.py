@@ -22,6 +22,8 @@ from tadshrink.profiling.macs import MacsReport, detector_macs
 
 #: Hidden units that go together: other widths are slow to multiply.
 TOGETHER = 8
+#: Share of what is wanted that may be left over before something else goes in the place of what is too large.
+NEAR = 0.05
 #: Scores of the heads ("attention") and hidden units ("mlp") of every block that is left, by (original index, half); higher stays longer.
 Scores = Mapping[tuple[int, str], Tensor]
 
@@ -74,13 +76,16 @@ def places(detector: Detector, state: Mapping[str, Tensor]) -> dict[tuple[int, s
 
 
 def by_magnitude(where: Mapping[tuple[int, str], Places], state: Mapping[str, Tensor]) -> Scores:
-    """L2 norm of all weights of each (Li et al. 2017)."""
+    """L2 norm of all weights of each, after Li et al. 2017 (who take L1)."""
     return {key: sum(item.grouped(cut, state[item.prefix + cut.name]).double().square().sum(1) for cut in item.cuts).sqrt()
             for key, item in where.items()}
 
 
 def by_taylor(where: Mapping[tuple[int, str], Places], products: Mapping[str, Tensor]) -> Scores:
-    """Sum of |weight x gradient| over all weights of each (Molchanov et al. 2017); ``products`` are these, by weight."""
+    """Sum of |weight x gradient| over all weights of each, in the manner of Molchanov et al.; ``products`` are these, by weight.
+
+    Gradients are those of batches: the larger they are, the more of what differs between windows averages out.
+    """
     return {key: sum(item.grouped(cut, products[item.prefix + cut.name]).double().sum(1) for cut in item.cuts)
             for key, item in where.items()}
 
@@ -178,7 +183,7 @@ def choose(scores: Scores, costs: Mapping[tuple[int, str], float], total: int, w
         if removed + group.macs / 2 <= wanted:
             stays[group.key] -= set(group.numbers)
             removed += group.macs
-        elif removed:
+        elif removed >= (1 - NEAR) * wanted:
             break
     if not removed:
         least = min(group.macs for group in groups)

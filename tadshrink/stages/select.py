@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from tadshrink.checkpoint.opening import ModelFile
 from tadshrink.compress.candidates import Ranking, kendall_tau
 from tadshrink.compress.journal import Journal
-from tadshrink.compress.select_settings import NEED_ACTIONS, SelectOptions
+from tadshrink.compress.select_settings import METRICS, NEED_ACTIONS, SelectOptions
 from tadshrink.compress.selection import rank_units
 from tadshrink.data.datasets import HELDOUT, Dataset
 from tadshrink.data.sources import Source
@@ -94,6 +93,6 @@ def select_opened(opened: Opened, data: Dataset | RecognitionDataset, dataset: D
     written = only_first(lambda: save_stage(output, ranked, "select", arguments, opened.checksum, metrics))
     if world().rank == 0:
         # Those of other metrics, too, which an earlier call may have left.
-        for left in output.parent.glob(f"{glob.escape(output.name)}.*{UNFINISHED}"):
-            left.unlink()
+        for metric in METRICS:
+            output.with_name(f"{output.name}.{metric}{UNFINISHED}").unlink(missing_ok=True)
     return Selected(written.output, written.checksum, ranking, others)

@@ -44,7 +44,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "recipe": ((*RUN, "--recipe", "{in}/recipe.yaml", "--tolerance", "-1"),
                "recipe.yaml: bad settings: --tolerance: Input should be greater than or equal to 0; select.speed: Extra inputs are not "
                "permitted; align.lr: Input should be greater than 0; align.depth: Extra inputs are not permitted; run.colour: Extra"),
-    "recipe's sections": ((*RUN, "--recipe", "{in}/wrong.yaml"), "wrong.yaml: not a section of a recipe: "),
+    "recipe's sections": ((*RUN, "--recipe", "{in}/wrong.yaml"), "wrong.yaml: bad settings: "),
     "block unknown": (("drop", "{base}", "--blocks", "1,99", *OUT), "no block 99. The remaining blocks are 0, 1, 2, 3"),
     "blocks no numbers": (("drop", "{base}", "--blocks", "a", *OUT), "'a' is neither a block nor half of one. For example: --blocks 3,7"),
     "blocks all": (("drop", "{base}", "--blocks", "0,1,2,3", *OUT), "leaves none"),

@@ -103,6 +103,15 @@ def test_a_small_share_takes_what_is_small_enough_whatever_goes_first() -> None:
         choose(scores, costs, report.total, hidden / 3)
 
 
+def test_what_is_too_large_makes_room_for_others_while_much_is_missing() -> None:
+    # In order of their scores: hidden units worth 1, a head worth 10, hidden units worth 1 each.
+    scores = {(0, "mlp"): torch.arange(1.0, 8 * pruning.TOGETHER + 1).double(), (0, "attention"): torch.tensor([10.0, 50.0]).double()}
+    costs = {(0, "mlp"): 1 / pruning.TOGETHER, (0, "attention"): 10.0}
+    assert choose(scores, costs, 1000, 4.0).removed == 4
+    # What is nearly enough is left at that: the order of the scores counts for more.
+    assert choose(scores, costs, 1000, 1.04).removed == 1
+
+
 def test_the_weakest_beside_the_others_of_their_block_go_first() -> None:
     detector = made(WIDE, ())
     report = detector_macs(detector)

@@ -43,8 +43,14 @@ def test_processes_share_each_batch(size: int) -> None:
 def test_processes_that_cannot_share_evenly_are_refused(count: int, batch_size: int, size: int) -> None:
     with pytest.raises(UserError, match=rf"{size} processes cannot share batches of \d windows evenly\. Give a --batch-size that"):
         some(count, batch_size, processes=World(0, size))
-    with pytest.raises(UserError, match=r"2 processes cannot share 1 windows\. Raise --subset, or start fewer"):
-        some(1, 2, processes=World(0, 2))
+
+
+@pytest.mark.parametrize("count", [1, 3, 11])
+def test_a_single_smaller_batch_is_shared_evenly_or_refused(count: int) -> None:
+    with pytest.raises(UserError, match=rf"2 processes cannot share {count} windows evenly, which are a batch\. Raise --subset, lower"):
+        some(count, 12, processes=World(0, 2))
+    shares = [list(some(count + 1, 12, processes=World(rank, 2)).indices(0)) for rank in range(2)]
+    assert sorted(chain.from_iterable(chain.from_iterable(shares))) == list(range(count + 1))
 
 
 def test_fixed_windows_are_the_same_in_another_order(tiny) -> None:
