@@ -9,10 +9,11 @@ so that at equal multiply-adds both were trained for as long. "Both" drops and p
 take a step more. One-shot has the same epochs at once. Blocks are chosen by held-out mAP (or cosine), channels by the size of their weights,
 which looks at no data, or by Taylor's formula on the held-out videos; both healed by LoRA with the same rate, which was not tuned for either.
 
-Test videos are looked at once for each model, and decide nothing: which model counts as "without a loss" is decided on held-out ones. Time
-is that of one window, all models of seed 0 and their baseline in turn, in one process. Jobs are processes of their own, --processes at a
-time. What is done is kept in --work-dir and in tests/benchmarks/results/: the same command goes on after an interruption. Prints Markdown
-and writes it, with all figures as JSON and a picture, to tests/benchmarks/results/.
+Test videos are looked at once for each model, and decide nothing. Which model counts as "without a loss" is told by held-out videos, by
+which blocks are chosen as well, and by test videos. Time is that of one window, all models of seed 0 and their baseline in turn, in one
+process. Jobs are processes of their own, --processes at a time. What is done is kept in --work-dir and in tests/benchmarks/results/: the
+same command goes on after an interruption. Prints Markdown and writes it, with all figures as JSON and a picture, to
+tests/benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
 from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder, settings_of
 from tests.benchmarks.speeds import times_of
-from tests.benchmarks.work import add_job_options, recalled, run_jobs, slug
+from tests.benchmarks.work import add_job_options, command_of, recalled, run_jobs, slug
 
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
@@ -56,6 +57,8 @@ THEIRS = (("block drop", "92 %", "1.07x", "71.06"), ("block drop", "84 %", "1.17
           ("both", "70 %", "", "70.2"), ("one-shot drop", "76 %", "", "68.91"))
 Point = dict[str, Any]
 PRUNED = "channel pruning"
+#: What is compared at equal multiply-adds.
+PAIR = ("block drop", PRUNED)
 #: By the name of a step.
 IMPORTANCES = {"prune": "magnitude", "taylor": "taylor"}
 
@@ -133,7 +136,7 @@ def speeds(one: Comparison, points: dict[str, list[Point]]) -> dict[str, Any]:
     times = times_of([one.baseline, *(Path(point["path"]) for own in points.values() for point in own)])
     found = {name: [Ratio.of(times[one.baseline], times[Path(point["path"])]).to_json() for point in own] for name, own in points.items()}
     whole = baseline(one)["macs"]
-    dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in ("block drop", PRUNED))
+    dropped, pruned = (min(points[name], key=lambda point: abs(point["macs"] - 0.75 * whole)) for name in PAIR)
     beside = Ratio.of(times[Path(pruned["path"])], times[Path(dropped["path"])]).to_json()
     return {"speedups": found, "drop_over_pruning_at_75": beside, "threads": torch.get_num_threads()}
 
@@ -185,18 +188,40 @@ def _row(name: str, dot: Dot) -> str:
 
 def _findings(found_dots: dict[str, list[Dot]], before: Dot, told: dict[str, Any]) -> Iterator[str]:
     beside = told["drop_over_pruning_at_75"]
-    at = [min((dot.macs for dot in found_dots[name]), key=lambda macs: abs(macs - 0.75)) for name in ("block drop", PRUNED)]
+    at = [_near(found_dots[name], 0.75).macs for name in PAIR]
     yield "- The speed-up is that of seed 0's models, all timed in turn; mAP is of all seeds."
     yield (f"- With {at[0]:.1%} of the multiply-adds by dropped blocks and {at[1]:.1%} by pruning, the first model is {beside['median']:.2f}x "
            f"as fast as the second ({beside['low']:.2f} to {beside['high']:.2f}).")
-    for dot in sorted(found_dots[PRUNED], key=lambda dot: dot.speedup)[-1:]:
-        if as_fast := [other for other in found_dots["block drop"] if other.speedup >= dot.speedup]:
-            one = as_fast[0]
-            yield (f"- As fast as channel pruning gets ({dot.speedup:.2f}x, mAP {dot.average:.2f}): block drop with {one.macs:.0%} of the "
-                   f"multiply-adds, {one.speedup:.2f}x, mAP {one.average:.2f}.")
-    kept = {method: [dot for dot in own if mean(dot.heldout) >= mean(before.heldout) - SLACK] for method, own in found_dots.items()}
-    most = "; ".join(_most(method, own) for method, own in kept.items())
-    yield f"- Most multiply-adds saved within {SLACK:g} points of the baseline's mean on held-out videos: {most}."
+    apart = _apart(*(_near(found_dots[name], 0.75) for name in PAIR))
+    yield f"- At these multiply-adds, test mAP of the first less that of the second: {apart}."
+    yield from (_as_fast(dot, found_dots["block drop"]) for dot in (_near(found_dots[PRUNED], 0.75), found_dots[PRUNED][-1]))
+    for split, why in (("heldout", "held-out videos, which chose the blocks as well (not channels by magnitude): this favours dropping"),
+                       ("scores", "test videos, which chose nothing")):
+        kept = {method: [dot for dot in own if mean(getattr(dot, split)) >= mean(getattr(before, split)) - SLACK]
+                for method, own in found_dots.items()}
+        most = "; ".join(_most(method, own) for method, own in kept.items())
+        yield f"- Most multiply-adds saved within {SLACK:g} points of the baseline's mean on {why}: {most}."
+
+
+def _near(own: Sequence[Dot], share: float) -> Dot:
+    """The model of a method with the nearest share of the baseline's multiply-adds."""
+    return min(own, key=lambda dot: abs(dot.macs - share))
+
+
+def _apart(one: Dot, other: Dot) -> str:
+    """Differences of test mAP, seed by seed."""
+    apart = [mine - theirs for mine, theirs in zip(one.scores, other.scores, strict=True)]
+    return f"{', '.join(f'{value:+.2f}' for value in apart)}, mean {mean(apart):+.2f}"
+
+
+def _as_fast(pruned: Dot, dropped: Sequence[Dot]) -> str:
+    """Dropping beside a pruned model, at its latency or less."""
+    about = f"- As fast as pruning to {pruned.macs:.0%} of the multiply-adds ({pruned.speedup:.2f}x, mAP {pruned.average:.2f})"
+    one = next((dot for dot in dropped if dot.speedup >= pruned.speedup), None)
+    if one is None:
+        return f"{about}: no model by block drop, of which the fastest is {dropped[-1].speedup:.2f}x."
+    return (f"{about}: block drop to {one.macs:.0%}, {one.speedup:.2f}x, mAP {one.average:.2f}; difference in mAP, seed by seed: "
+            f"{_apart(one, pruned)}.")
 
 
 def _most(method: str, kept: list[Dot]) -> str:
@@ -275,7 +300,7 @@ def keep(given: argparse.Namespace, done: Sequence[Comparison], told: dict[str, 
     there = [{method: [{key: value for key, value in point.items() if key != "path"} for point in one.points(method)]
               for method in METHODS if one.compared(method).exists()} for one in done]
     write_json(RESULTS / f"comparison_{given.dataset}.json", {
-        "command": f"python -m tests.benchmarks.comparison --dataset {given.dataset} --seeds {given.seeds}",
+        "command": command_of("comparison", given),
         "settings": settings_of(given.dataset), "baselines": [read_json(one.found(BASELINE)) if one.found(BASELINE).exists() else None
                                                               for one in done], "points": there, "speeds": told})
 
@@ -283,7 +308,7 @@ def keep(given: argparse.Namespace, done: Sequence[Comparison], told: dict[str, 
 def recall(given: argparse.Namespace) -> dict[str, Any]:
     """The speeds that an earlier call has found. Its other figures are put into the work dir, where they are missing; but those of the
     first seed only with the speeds, for which its models are needed."""
-    earlier = recalled(RESULTS / f"comparison_{given.dataset}.json", settings_of(given.dataset))
+    earlier = recalled(RESULTS / f"comparison_{given.dataset}.json", settings_of(given.dataset), given.fresh)
     speeds = earlier.get("speeds", {})
     for seed, (record, points) in enumerate(zip(earlier.get("baselines", []), earlier.get("points", []), strict=True)):
         one = job(given, seed)

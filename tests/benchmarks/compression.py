@@ -50,7 +50,7 @@ from tadshrink.stages.train import train
 from tadshrink.training.settings import TrainSettings
 from tests.benchmarks.compression_table import table
 from tests.benchmarks.speeds import speedups
-from tests.benchmarks.work import Name, add_job_options, check_same, plain, recalled, run_jobs, slug
+from tests.benchmarks.work import Name, add_job_options, check_same, command_of, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
@@ -244,7 +244,7 @@ def found(given: argparse.Namespace, todo: Sequence[Name]) -> list[dict[str, Any
 
 def recall(given: argparse.Namespace) -> dict[str, float]:
     """The speeds that an earlier call has found. Its records are put into the work dir, where they are missing."""
-    earlier = recalled(RESULTS / f"compression_{given.dataset}.json", settings_of(given.dataset))
+    earlier = recalled(RESULTS / f"compression_{given.dataset}.json", settings_of(given.dataset), given.fresh)
     for record in earlier.get("records", []):
         path = job(given, record["seed"]).found(record["variant"])
         if not path.exists():
@@ -270,7 +270,7 @@ def job(given: argparse.Namespace, seed: int) -> Job:
 
 def keep(given: argparse.Namespace, records: list[dict[str, Any]], speeds: dict[str, float]) -> None:
     """Write what there is."""
-    command = f"python -m tests.benchmarks.compression --dataset {given.dataset} --seeds {given.seeds}"
+    command = command_of("compression", given)
     RESULTS.mkdir(exist_ok=True)
     write_json(RESULTS / f"compression_{given.dataset}.json",
                {"command": command, "settings": settings_of(given.dataset), "records": records, "speedups": speeds})

@@ -59,7 +59,7 @@ from tadshrink.stages.select import select
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_eval import evaluate_recogniser
 from tadshrink.stages.sfc_train import train_module
-from tests.benchmarks.work import Name, add_job_options, check_same, plain, recalled, run_jobs, slug
+from tests.benchmarks.work import Name, add_job_options, check_same, command_of, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
 VIEWS = {"30 views (10x3)": "10x3", "10 views (10x1)": "10x1", "10 views, crops in turn (10x1of3)": "10x1of3",
@@ -292,9 +292,8 @@ def keep(given: argparse.Namespace, ways: Sequence[Name], costs: dict[str, Any])
     for name, seed in ways:
         if (path := job(given, seed).judged(name)).exists():
             found.setdefault(name, []).append({"seed": seed, **read_json(path)})
-    data = " --data DATA" if given.data else ""
     write_json(RESULTS / f"recognition_{given.dataset}.json", {
-        "command": f"python -m tests.benchmarks.recognition --dataset {given.dataset}{data} --seeds {given.seeds}",
+        "command": command_of("recognition", given),
         "settings": plain(settings_of(given.dataset)), "accuracy": found, "costs": costs})
     return found
 
@@ -302,7 +301,7 @@ def keep(given: argparse.Namespace, ways: Sequence[Name], costs: dict[str, Any])
 def recall(given: argparse.Namespace) -> dict[str, Any]:
     """The costs that an earlier call has found. Its accuracies are put into the work dir, where they are missing; but those of the first
     seed only with the costs, for which its models are needed."""
-    earlier = recalled(RESULTS / f"recognition_{given.dataset}.json", settings_of(given.dataset))
+    earlier = recalled(RESULTS / f"recognition_{given.dataset}.json", settings_of(given.dataset), given.fresh)
     costs = earlier.get("costs", {})
     for name, scores in earlier.get("accuracy", {}).items():
         for score in scores:

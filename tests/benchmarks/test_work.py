@@ -25,12 +25,14 @@ def test_a_folder_of_unknown_origin_is_not_used(tmp_path: Path) -> None:
         work.check_same(tmp_path, {})
 
 
-def test_results_hold_for_the_same_settings_only(tmp_path: Path) -> None:
+def test_results_hold_for_the_same_settings_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results.json"
     assert work.recalled(results, {"epochs": 3}) == {}
     write_json(results, {"settings": {"epochs": 3}, "records": [1]})
     assert work.recalled(results, {"epochs": 3})["records"] == [1]
-    assert work.recalled(results, {"epochs": 4}) == {}
+    assert "results.json has are taken from it" in capsys.readouterr().err
+    assert work.recalled(results, {"epochs": 4}) == work.recalled(results, {"epochs": 3}, fresh=True) == {}
+    assert not capsys.readouterr().err
 
 
 def test_a_job_begins_when_what_it_needs_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,10 +43,17 @@ def plain(value: Any) -> Any:
     return value.name if isinstance(value, Path) else value
 
 
-def recalled(results: Path, settings: Any) -> dict[str, Any]:
-    """What the results of an earlier call say, if they were made with these settings; they hold for a new work dir as well."""
-    kept = read_json(results) if results.exists() else {}
-    return kept if kept.get("settings") == plain(settings) else {}
+def recalled(results: Path, settings: Any, fresh: bool = False) -> dict[str, Any]:
+    """What the results of an earlier call say, if they were made with these settings; they hold for a new work dir as well.
+
+    Args:
+        fresh: they say nothing.
+    """
+    kept = read_json(results) if results.exists() and not fresh else {}
+    if kept.get("settings") != plain(settings):
+        return {}
+    print(f"figures that {results.name} has are taken from it; --fresh measures all anew", file=sys.stderr, flush=True)
+    return kept
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +61,14 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work-dir", type=Path)
     parser.add_argument("--processes", type=int, default=1, help="jobs at a time; each keeps about one core busy")
+    parser.add_argument("--fresh", action="store_true", help="use no figures of an earlier call; takes a new --work-dir")
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+
+
+def command_of(name: str, given: argparse.Namespace) -> str:
+    """How the figures can be had again."""
+    data = " --data DATA" if given.data else ""
+    return f"python -m tests.benchmarks.{name} --dataset {given.dataset}{data} --seeds {given.seeds}"
 
 
 def run_jobs(module: str, folder: Path, processes: int, jobs: Iterable[Name], needs: Callable[[Name], Sequence[Name]],
