@@ -15,6 +15,7 @@ from tadshrink.compress.settings import AlignSettings
 from tadshrink.compress.target import parse_share
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.sources import open_source
+from tadshrink.errors import UserError
 from tadshrink.models.units import Unit
 from tadshrink.profiling.latency import measure_pair
 from tadshrink.profiling.macs import detector_macs, parameters
@@ -94,6 +95,8 @@ class RunSteps:
         opened, select = self._open(parent), self.settings.select
         counted = detector_macs(opened.detector)
         most = sum(prunable(opened.detector, opened.checkpoint.state, counted).most.values()) / counted.total
+        if not most:
+            raise UserError("of the blocks that the drops left, nothing can be pruned", where=parent, fix="Run without --with-channel-pruning")
         if share > most:
             reporter.note(f"{share:.1%} of what is left cannot be pruned: {most:.1%} go, which is all that may")
         settings = PruneSettings(target=f"{100 * min(share, most):.6f}%", importance=self.settings.importance or "magnitude",

@@ -110,6 +110,8 @@ def run_line(plan: Mapping[str, Any], baseline: str, work_dir: str) -> str:
     words = ["tadshrink", "run", baseline]
     words += [word for name in _DATA if plan.get(name) for word in _words(name, plan[name])]
     words += ["--target", str(settings["target"])]
+    # "cuda:1 bfloat16": what was chosen there may not be what is chosen here.
+    words += ["--device", plan["device"].split()[0]] if plan.get("device") else []
     for form, given in parts:
         known = {name: value for name, value in given.items() if name in form.defaults() and name != "target"}
         words += [word for name, value in _given(known, form).items() for word in _words(form.names.get(name, name), value)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def page_style() -> Iterator[None]:
     import matplotlib
 
     ink, muted = PAINT["ink"], PAINT["muted"]
-    with matplotlib.rc_context({
+    with warnings.catch_warnings(), matplotlib.rc_context({
         "svg.fonttype": "none", "svg.hashsalt": "tadshrink", "font.family": "DejaVu Sans", "font.size": 9, "text.color": ink,
         "text.parse_math": False, "axes.edgecolor": PAINT["grid"], "axes.labelcolor": muted, "axes.titlesize": 9, "axes.titlelocation": "left",
         "axes.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "xtick.color": PAINT["grid"],
@@ -47,6 +48,8 @@ def page_style() -> Iterator[None]:
         "grid.color": PAINT["grid"], "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": 8, "legend.labelcolor": ink,
         "lines.linewidth": 1.8, "hatch.color": PAINT["grid"], "axes.formatter.useoffset": False,
     }):
+        # The page's own font has them: text stays text.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         yield
 
 

@@ -104,6 +104,7 @@ class Findings:
         dropped: all units that are gone, in the order of dropping.
         stopped: why the run ended, and what was kept; None while it has not.
         plan: what the run was started with; None for a checkpoint.
+        file: what the history and the checksum are of; of a run, within its work dir.
         sound: whether the weights of the final file have the checksum that the run told.
         notes: what could not be had for this report, and why.
     """
@@ -119,6 +120,7 @@ class Findings:
     final: Model | None
     history: list[dict[str, Any]]
     checksum: str
+    file: str = ""
     stopped: str | None = None
     plan: dict[str, Any] | None = None
     sound: bool = True

@@ -87,6 +87,7 @@ def _of_run(folder: Path) -> Findings:
     baseline = _model("baseline", {**measured, "test": tests["baseline"]}) if measured else None
     told = result.get("final")
     findings = _of_checkpoint(folder, checkpoint, f"{short_name(plan['dataset'])}, target {plan['settings']['target']}")
+    findings = replace(findings, file=latest.relative_to(folder).as_posix())
     return replace(findings, baseline=baseline, steps=steps, final=_model("final", {**told, "test": tests["final"]}) if told else None,
                    stopped=result.get("stopped_because"), plan=plan, timelines=timelines_in(_read(folder / TIMELINES)),
                    sound=result.get("checksum") in (None, findings.checksum))
@@ -110,7 +111,8 @@ def _of_checkpoint(source: Path, checkpoint: Checkpoint, title: str) -> Findings
     passes = recogniser and config.sfc is not None
     counted = f"a pass over {config.sfc.clips} clips" if passes else "a view" if recogniser else "a window"
     return Findings(source, title, told(checkpoint, source), config.block_count or 0, tuple(checkpoint.classes), tuple(checkpoint.dropped),
-                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum, recogniser=recogniser, counted=counted)
+                    None, (), None, [dict(entry) for entry in checkpoint.history], checkpoint.checksum, source.name, recogniser=recogniser,
+                    counted=counted)
 
 
 def _model(name: str, told: dict[str, Any], dropped: Sequence[Unit] = (), kept: bool = True) -> Model:
@@ -152,9 +154,11 @@ def _read(file: Path) -> Any:
 def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
     """One step for each drop and pruning in the history, with the alignment after it; and the ranking that is there, for a drop to come."""
     steps: list[Step] = []
+    drops = 0
     for entry in checkpoint.history:
         if entry["command"] in ("drop", "prune"):
-            name = PRUNING if entry["command"] == "prune" else f"drop {len(steps) + 1}"
+            drops += entry["command"] == "drop"
+            name = PRUNING if entry["command"] == "prune" else f"drop {drops}"
             steps.append(Step(Model(name, tuple(entry["metrics"].get("dropped", ())))))
         elif entry["command"] == "align" and steps:
             steps[-1] = replace(steps[-1], curve=entry["metrics"].get("curve", []))

@@ -37,15 +37,17 @@ def last_good(findings: Findings) -> Model | None:
 def tiles(findings: Findings) -> list[Tile]:
     """The numbers of the headline, most telling first."""
     gone = removed(findings)
-    halves = any(isinstance(unit, str) for unit in gone)
+    before_run = [unit for unit in findings.dropped if unit not in gone]
+    halves = any(isinstance(unit, str) for unit in (*gone, *before_run))
     pruned = sum(step.model.pruned or 0 for step in findings.steps if step.model.kept)
     more = [f"{_noun(gone)} {listed(gone)}"] if gone else []
     more += [f"{number(100 * pruned, 1)} % of the multiply-adds pruned from the rest"] if pruned else []
-    count = sum(len(split_unit(unit)[1]) for unit in gone) if halves else len(gone)
+    count, earlier = (sum(len(split_unit(unit)[1]) if halves else 1 for unit in units) for units in (gone, before_run))
     # A history does not say how much it was.
     kept = [step.model for step in findings.steps if step.model.kept]
     more += ["channels pruned from the rest"] if not pruned and any(model.name == PRUNING for model in kept) else []
-    found = [Tile("removed", f"{count} of {findings.depth * (2 if halves else 1)}", "; ".join(more) or "nothing")] if findings.depth else []
+    whole = findings.depth * (2 if halves else 1) - earlier
+    found = [Tile("removed", f"{count} of {whole}", "; ".join(more) or "nothing")] if findings.depth else []
     before, after = findings.baseline, last_good(findings)
     if findings.cost is not None:
         found.append(_relative(f"multiply-adds of {findings.counted}", findings.cost.before, findings.cost.total))

@@ -110,7 +110,7 @@ def _hash(checksum: str | None) -> Html | str:
 
 def _checksums(findings: Findings) -> Html:
     rows = [(model.name, model.checksum) for model in findings.models if model.checksum]
-    final = ("final/model.pth" if findings.final is not None else findings.source.name, findings.checksum)
+    final = (findings.file, findings.checksum)
     # A file whose last entry is its import is the other code base's own.
     foreign = [entry["command"] for entry in findings.history[-1:]] == [IMPORT]
     read = "The file is of another code base and holds none: this is of the weights as they were read." if foreign else \
@@ -131,7 +131,8 @@ def _commands(findings: Findings) -> Html | None:
     if before:
         parts = [tag("p", "How the baseline was made:"), code("\n".join(history_lines(before))), tag("p", "The run:"), *parts]
     if by_hand := findings.history[len(before):]:
-        parts += [tag("p", "The same by hand, for the same weights bit for bit; BASE.pth is baseline/model.pth of the work dir:"),
+        parts += [tag("p", f"The same by hand, for the same weights bit for bit on the same device ({findings.plan['device']}) with as many "
+                           "processes; BASE.pth is baseline/model.pth of the work dir:"),
                   code("\n".join(history_lines(by_hand, "BASE.pth")))]
     return joined(parts)
 

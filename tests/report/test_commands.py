@@ -58,10 +58,10 @@ def test_what_cannot_be_given_is_told_behind_it() -> None:
 def test_a_run_is_one_line() -> None:
     select, align = SelectSettings(batch_size=4, seed=9), AlignSettings(teacher="previous", seed=9)
     settings = RunSettings(target="3", tolerance=0.5, select=select, align=align)
-    plan = {**DATA, "root": "/data", "allow_missing": True, "settings": settings.model_dump(mode="json")}
+    plan = {**DATA, "root": "/data", "allow_missing": True, "settings": settings.model_dump(mode="json"), "device": "cuda:1 bfloat16"}
     assert run_line(plan, "base.pth", "again") == (
-        "tadshrink run base.pth --dataset d.yaml --root /data --allow-missing --target 3 --tolerance 0.5 --select-batch-size 4 --seed 9 "
-        "--teacher previous --work-dir again")
+        "tadshrink run base.pth --dataset d.yaml --root /data --allow-missing --target 3 --device cuda:1 --tolerance 0.5 "
+        "--select-batch-size 4 --seed 9 --teacher previous --work-dir again")
     assert {word for word in shlex.split(run_line(plan, "b", "w")) if word.startswith("--")} <= options_of("run")
 
 

@@ -47,6 +47,11 @@ def test_nothing_in_it_is_for_the_whole_page_or_from_elsewhere() -> None:
     assert "<style" not in svg and "http" not in svg and "<metadata" not in svg and "<?xml" not in svg
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_in_any_script_are_drawn_without_a_word() -> None:
+    assert "跳水" in drawn(lambda axis: axis.set_title("跳水"))
+
+
 def test_the_same_drawing_is_the_same_text() -> None:
     assert drawn(lambda axis: axis.plot([1, 3, 2], "o-")) == drawn(lambda axis: axis.plot([1, 3, 2], "o-"))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_run_that_has_not_ended_is_told_so_far(copied: Path) -> None:
     found = gather_run(copied)
     assert (found.final, found.stopped, len(found.steps)) == (None, None, 1)
     assert found.steps[0].model.heldout is not None
-    assert found.checksum == load_checkpoint(copied / "step-1/merged.pth").checksum
+    assert (found.file, found.checksum) == ("step-1/merged.pth", load_checkpoint(copied / "step-1/merged.pth").checksum)
     for name in ("baseline/heldout.json", "step-1/heldout.json"):
         (copied / name).unlink()
     bare = gather_run(copied)
@@ -103,6 +104,13 @@ def test_a_checkpoint_tells_its_history_and_is_counted(tiny, chain) -> None:
     assert found.cost.total == whole.total - whole.per_block[0]
     assert sorted({*found.cost.blocks, *found.dropped}) == [0, 1, 2, 3]
     assert sum(found.cost.parts.values()) == found.cost.total
+
+
+def test_pruning_does_not_count_as_a_drop(chain, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(chain.merged)
+    entry = {**checkpoint.history[-1], "command": "prune"}
+    save_checkpoint(tmp_path / "a.pth", replace(checkpoint, history=[entry, *checkpoint.history, entry, *checkpoint.history]))
+    assert [step.model.name for step in gather_checkpoint(tmp_path / "a.pth").steps] == ["pruning", "drop 1", "pruning", "drop 2"]
 
 
 def test_a_ranking_in_a_checkpoint_is_told(chain) -> None:

@@ -21,7 +21,7 @@ def test_what_went_what_it_cost_and_what_it_gained(findings: Findings) -> None:
 
 def test_a_step_that_was_taken_back_removed_nothing(findings: Findings) -> None:
     assert removed(findings) == (2, 0)
-    nothing = told(steps=findings.steps[2:], final=findings.baseline)
+    nothing = told(steps=findings.steps[2:], final=findings.baseline, dropped=())
     assert {tile.name: tile.value for tile in tiles(nothing)} == {"removed": "0 of 4", "test mAP": "60.00", "held-out mAP": "50.00"}
 
 
@@ -40,6 +40,12 @@ def test_halves_are_counted_as_halves(alone: Findings) -> None:
 
 def test_a_block_and_a_half_are_three_halves(alone: Findings) -> None:
     assert tiles(replace(alone, dropped=(3, "2.mlp")))[0].value == "3 of 8"
+
+
+def test_what_was_gone_before_the_run_is_not_counted(findings: Findings) -> None:
+    # Of four blocks one was dropped earlier, or a half of one.
+    assert tiles(replace(findings, dropped=(3, 2, 0)))[0].value == "2 of 3"
+    assert tiles(replace(findings, dropped=("3.mlp", 2, 0)))[0].value == "4 of 7"
 
 
 def test_why_it_ended_is_told(findings: Findings) -> None:

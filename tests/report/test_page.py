@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_the_same_findings_are_the_same_page(page: str) -> None:
 def test_settings_that_are_not_the_defaults_are_told(page: str) -> None:
     assert "<dt>tolerance</dt><dd>5</dd>" in page
     assert "<dt>align.epochs</dt>" not in page
-    assert "--dataset &#x27;my data.yaml&#x27; --target 3 --tolerance 5" in page
+    assert "--dataset &#x27;my data.yaml&#x27; --target 3 --device cpu --tolerance 5" in page
 
 
 def test_a_checkpoint_has_what_it_tells(alone: Findings) -> None:
@@ -114,3 +115,9 @@ def test_a_checkpoint_has_what_it_tells(alone: Findings) -> None:
     ids = set(Reader(text).ids)
     assert {"losses", "cost", "configuration", "checksums", "missing"} <= ids
     assert not {"models", "tradeoff", "timelines", "latency"} & ids
+
+
+def test_a_checksum_stands_beside_its_file(findings: Findings, alone: Findings) -> None:
+    for given, file in ((findings, "final/model.pth"), (told(**BARE), "step-1/merged.pth"), (alone, "a.pth")):
+        section = render(replace(given, file=file)).split('id="checksums"')[1].split("</section>")[0]
+        assert re.search(rf"{file}</dt>\s*<dd[^>]*><code[^>]*>{given.checksum}<", section), section

@@ -77,8 +77,11 @@ def _pruned(kept: Kept, left: Left) -> list[str]:
     # Of another length they are refused, by whoever builds the model.
     if not kept or not left or len(kept) <= max(left):
         return []
-    heads, hidden = ("-".join(map(str, sorted({min(values), max(values)}))) for values in zip(*(kept[index] for index in left), strict=True))
-    return [f"pruned to {heads} heads and {hidden} hidden units"]
+    told = []
+    for place, (half, noun) in enumerate({"attention": "heads", "mlp": "hidden units"}.items()):
+        if widths := [kept[index][place] for index, halves in left.items() if half in halves]:
+            told.append(f"{'-'.join(map(str, sorted({min(widths), max(widths)})))} {noun}")
+    return [f"pruned to {' and '.join(told)}"]
 
 
 def _dropped(dropped: list[Unit], noun: str) -> list[str]:

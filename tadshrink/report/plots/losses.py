@@ -59,6 +59,6 @@ def _panel(axis: Axes, name: str, steps: list[Step], every: int) -> None:
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.yaxis.set_minor_formatter(lambda value, _: "")
     else:
-        axis.set_ylim(0, max(values) * 1.08)
+        axis.set_ylim(0, max(values) * 1.08 or 1)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(axis="y")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,11 @@ def test_mixed_prefixes_are_told(tmp_path: Path) -> None:
     torch.save(files.prefixed(state) | {"rpn_head.extra": torch.ones(1)}, tmp_path / "a.pth")
     problem = f"some names have the prefix of a wrapper (module.{VIT}pos_embed) and some do not (rpn_head.extra)"
     assert refusal(tmp_path / "a.pth").startswith(problem)
+
+
+def test_widths_of_halves_that_are_gone_are_not_told(tmp_path: Path) -> None:
+    checkpoint, _, _ = read(files.write_opentad(tmp_path / "a.pth", files.weights(files.video_config())))
+    backbone = {**checkpoint.architecture["backbone"], "kept": [[2, 64], [1, 48], [2, 40], [2, 64]]}
+    pruned = replace(checkpoint, architecture={**checkpoint.architecture, "backbone": backbone})
+    assert "pruned to 2 heads and 40 hidden units, " in summary(replace(pruned, dropped=["0.mlp", 1, "3.mlp"]))
+    assert "pruned to 1-2 heads, " in summary(replace(pruned, dropped=["0.mlp", "1.mlp", "2.mlp", "3.mlp"]))
