@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tadshrink.data.annotations import Found, Problem, VideoRecord
+from tadshrink.data.damage import damage
 from tadshrink.data.datasets import Dataset, how_to_get
 from tadshrink.data.overlaps import SplitFile, same_files
-from tadshrink.data.sources import Source, open_source
+from tadshrink.data.sources import Source, VideoSource, open_source
 from tadshrink.data.statistics import count_classes
 from tadshrink.data.timeline import Video
 from tadshrink.errors import UserError
@@ -86,6 +87,8 @@ def _open_all(dataset: Dataset, records: list[VideoRecord], reporter: Reporter) 
         for record in records:
             video = dataset.video(record)
             try:
+                if isinstance(source, VideoSource):
+                    problems += damage(source.frames.index(video.path), f"video {record.name!r}")
                 durations[record.name] = _duration(video, source)
                 problems += _length(dataset, record, video, durations[record.name], source)
             except UserError as error:

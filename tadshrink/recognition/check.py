@@ -9,6 +9,7 @@ from pathlib import Path
 from tadshrink.data.annotations import Action, Problem, VideoRecord
 from tadshrink.data.annotations.reading import has_known_form
 from tadshrink.data.annotations.tables import header
+from tadshrink.data.damage import damage
 from tadshrink.data.datasets import HELDOUT
 from tadshrink.data.overlaps import SplitFile, same_files
 from tadshrink.data.video_index import VideoIndex, index_video
@@ -64,7 +65,9 @@ def clip_problems(dataset: RecognitionDataset, reporter: Reporter) -> tuple[list
                 problems.append(Problem("not here", path, f"video {record.key!r}", f"listed in {record.subset!r}, and not here", fatal=True))
                 continue
             try:
-                lengths[path] = index_video(path)
+                index = index_video(path)
+                problems += damage(index, f"video {record.key!r}")
+                lengths[path] = index
             except UserError as error:
                 problems.append(Problem("unreadable", path, f"video {record.key!r}", error.what, fatal=True))
     return [*problems, *_parts(dataset, lengths), *overlapping_parts(dataset), *same_files(_split_files(dataset)), *_splits(dataset)], lengths
