@@ -44,6 +44,8 @@ def _read_csv(path: Path) -> Listed:
     if missing := [name for name in NEEDED if name not in columns]:
         raise UserError(f"no column {' and no column '.join(map(repr, missing))}; the columns are: {', '.join(columns)}", where=path,
                         fix=f"The first line names the columns: {','.join(NEEDED)}, and if need be {','.join(OPTIONAL)}")
+    if twice := [name for name in NEEDED + OPTIONAL if columns.count(name) > 1]:
+        raise UserError(f"the column {twice[0]!r} is there twice", where=path, fix="Leave one of them out")
     listed, found, seen = Listed(), Found(path, "a list of trimmed videos"), dict[tuple[object, ...], int]()
     if ignored := [name for name in columns if name not in NEEDED + OPTIONAL]:
         listed.notes.append(f"{path}: columns that mean nothing here: {', '.join(ignored)}")
@@ -111,9 +113,10 @@ def _split(name: str) -> str:
 
 def _read_folder(path: Path) -> Listed:
     listed, folders = Listed(), _folders(path)
-    by_split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
-    pairs = [(_split(split.name), folder) for split in folders for folder in _folders(split)]
-    classes = pairs if by_split else [("", folder) for folder in folders]
+    holding = [folder for folder in folders if any(map(is_video, _files(folder)))]
+    by_split = bool(holding) and all(map(_is_split, holding))
+    _check_splits(holding, path)
+    classes = [(_split(split.name), folder) for split in holding for folder in _folders(split)] if by_split else [("", one) for one in holding]
     skipped = 0
     for subset, folder in classes:
         files = _files(folder)
@@ -123,18 +126,25 @@ def _read_folder(path: Path) -> Listed:
     if skipped:
         listed.notes.append(f"{path}: {skipped} files are left out, which are no videos by their names")
     if not listed.records:
-        raise UserError(f"no video in a folder named by its class{_strangers(folders)}", where=path,
-                        fix="Put the videos of each class into a folder of its own")
+        raise UserError("no video in a folder named by its class", where=path, fix="Put the videos of each class into a folder of its own")
     used = {(record.subset, record.label) for record in listed.records}
-    listed.notes += _unused(path, [folder for subset, folder in classes if (subset, folder.name) not in used],
-                            [item for folder in (path, *(folders if by_split else [])) for item in _files(folder) if is_video(item)])
+    listed.notes += _unused(path, [folder for folder in folders if folder not in holding] +
+                            [folder for subset, folder in classes if (subset, folder.name) not in used],
+                            [item for folder in (path, *(holding if by_split else [])) for item in _within(folder) if is_video(item)])
     return listed
 
 
-def _strangers(folders: Sequence[Path]) -> str:
-    """Folders beside those of splits."""
-    others = [folder.name for folder in folders if folder.name.lower() not in SPLITS]
-    return f" ({', '.join(others)}: no split, and beside folders of splits)" if others and len(others) < len(folders) else ""
+def _check_splits(holding: Sequence[Path], path: Path) -> None:
+    """Raise a :class:`UserError` where some folders are of splits and others are not: a class may well be called "train"."""
+    splits = [folder.name for folder in holding if _is_split(folder) and not any(map(is_video, _within(folder)))]
+    others = [folder.name for folder in holding if not _is_split(folder)]
+    if splits and others:
+        raise UserError(f"{', '.join(others)}: no split, and beside folders of splits ({', '.join(splits)})", where=path,
+                        fix="Move it away, or into a folder of a split")
+
+
+def _is_split(folder: Path) -> bool:
+    return folder.name.lower() in SPLITS
 
 
 def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterator[str]:
@@ -146,6 +156,11 @@ def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterat
 
 
 def _files(folder: Path) -> list[Path]:
+    """Of a folder and of those in it, such as one for each person."""
+    return _within(folder) + [item for inner in _folders(folder) for item in _files(inner)]
+
+
+def _within(folder: Path) -> list[Path]:
     return sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
 
 

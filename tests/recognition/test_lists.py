@@ -70,6 +70,13 @@ def test_missing_columns_are_told_with_those_that_are_there(tmp_path: Path) -> N
         read_list(csv(tmp_path, "path,class", "a.mp4,walk"))
     with pytest.raises(UserError, match="no column 'path' and no column 'label'"):
         read_list(csv(tmp_path, "a.mp4,walk"))
+    with pytest.raises(UserError, match="the column 'label' is there twice"):
+        read_list(csv(tmp_path, "path,label,label", "a.mp4,walk,sit"))
+
+
+def test_names_of_columns_may_have_spaces_around_them(tmp_path: Path) -> None:
+    record, = read_list(csv(tmp_path, "path, label , end", "a.mp4, walk, 3")).records
+    assert (record.label, record.end) == ("walk", 3.0)
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -97,17 +104,36 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
         read_list(touch(tmp_path, "a.mp4", "walk/notes.txt"))
 
 
-def test_a_folder_that_is_no_split_beside_some_that_are_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no video in a folder named by its class \(extra: no split, and beside folders of splits\)"):
-        read_list(touch(tmp_path, "train/walk/a.mp4", "test/walk/b.mp4", "extra/notes.txt"))
+def test_a_folder_that_is_no_split_beside_some_that_are_is_refused_if_it_holds_videos(tmp_path: Path) -> None:
+    touch(tmp_path, "train/walk/a.mp4", "test/walk/b.mp4", "extra/notes.txt")
+    listed = read_list(tmp_path)
+    assert [record.subset for record in listed.records] == ["testing", "training"]
+    assert listed.notes == [f"{tmp_path}: no video lies in extra"]
+    with pytest.raises(UserError, match=r"extra: no split, and beside folders of splits \(test, train\)\. Move it away"):
+        read_list(touch(tmp_path, "extra/c.mp4"))
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    listed = read_list(touch(tmp_path, "train/a.mp4", "train/night/b.mp4", "car/c.mp4"))
+    assert [(record.label, record.subset) for record in listed.records] == [("car", ""), ("train", ""), ("train", "")]
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_videos_in_folders_of_a_class_are_of_the_class(tmp_path: Path, split: str) -> None:
+    touch(tmp_path, f"{split}walk/a.mp4", f"{split}walk/p1/b.mp4", f"{split}walk/p1/deep/c.mp4", f"{split}sit/p2/d.mp4", f"{split}sit/.e/f.mp4")
+    listed = read_list(tmp_path)
+    assert [(record.key, record.label) for record in listed.records] == [
+        (f"{split}sit/p2/d.mp4", "sit"), (f"{split}walk/a.mp4", "walk"), (f"{split}walk/p1/b.mp4", "walk"),
+        (f"{split}walk/p1/deep/c.mp4", "walk")]
+    assert listed.notes == []
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
 def test_videos_and_folders_that_are_of_no_use_are_told(tmp_path: Path, split: str) -> None:
-    touch(tmp_path, f"{split}walk/a.mp4", f"{split}sit/b.mp4", f"{split}stray.mp4", f"{split}deep/er/c.mp4")
-    assert read_list(tmp_path).notes == [
-        f"{tmp_path}: no video lies in {split}deep",
-        f"{tmp_path}: 1 videos are left out, which lie in no folder of a class (the first: {split}stray.mp4)"]
+    touch(tmp_path, f"{split}walk/a.mp4", f"{split}sit/b.mp4", f"{split}stray.mp4", f"{split}deep/er/c.txt")
+    notes = read_list(tmp_path).notes
+    assert f"{tmp_path}: no video lies in {split}deep" in notes
+    assert f"{tmp_path}: 1 videos are left out, which lie in no folder of a class (the first: {split}stray.mp4)" in notes
 
 
 def test_a_file_has_one_name_however_it_is_written(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from tadshrink.files import read_text, read_with
 
 
 def header(path: Path) -> list[str]:
-    """The names of a CSV file's columns."""
+    """The names of a CSV file's columns, without the spaces around them."""
     with _told(path):
-        return next(csv.reader([read_with(path, _first_line)]), [])
+        return [name.strip() for name in next(csv.reader([read_with(path, _first_line)]), [])]
 
 
 def rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -26,6 +26,7 @@ def rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """
     reader = csv.DictReader(io.StringIO(read_text(path)), restval="")
     with _told(path):
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         for row in reader:
             yield reader.line_num, row
 
