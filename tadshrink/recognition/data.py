@@ -30,12 +30,19 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class RecognitionDataset:
-    """A recognition dataset that has been read; ``where`` is its list, ``classes`` the names in the order of labels."""
+    """A recognition dataset that has been read.
+
+    Attributes:
+        where: its list.
+        classes: the names in the order of labels.
+        held: files that are held out, where they were chosen among more than are left.
+    """
 
     config: RecognitionConfig
     where: Path
     classes: tuple[str, ...]
     records: tuple[TrimmedVideo, ...]
+    held: frozenset[str] | None = None
 
     def split(self, name: str) -> list[TrimmedVideo]:
         """Videos of ``training`` (without those held out), ``heldout``, ``testing``, or another split of the list.
@@ -76,6 +83,8 @@ class RecognitionDataset:
 
     def heldout(self) -> frozenset[str]:
         """Files that are held out: those that the list says or, where it says none, a share of the training files."""
+        if self.held is not None:
+            return self.held
         told = frozenset(record.key for record in self.records if record.subset == HELDOUT)
         return told or chosen(HELDOUT, (record.key for record in self.records if record.subset == TRAINING), self.config.heldout)
 
@@ -155,7 +164,7 @@ def with_files(dataset: RecognitionDataset, allow_missing: bool, reporter: Repor
     if not allow_missing or not kept:
         raise UserError(text, where=dataset.where, fix="Add them, correct their paths, or go on without them: --allow-missing")
     reporter.note(f"skipped: {text}")
-    return replace(dataset, records=kept)
+    return replace(dataset, records=kept, held=dataset.heldout())
 
 
 def _some(names: list[str]) -> str:

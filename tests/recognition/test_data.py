@@ -107,6 +107,20 @@ def test_missing_files_are_an_error_unless_allowed(tmp_path: Path) -> None:
     assert notes.lines[-1] == "skipped: 2 of the files are not here (0.mp4, 2.mp4)"
 
 
+def test_what_is_held_out_stays_so_where_files_are_missing(tmp_path: Path) -> None:
+    path = write(tmp_path, videos(30))
+    whole = load_recognition(path)
+    held = {record.key for record in whole.split("heldout")}
+    for record in whole.records:
+        if record.key not in held:
+            (tmp_path / record.key).touch()
+    without = RecognitionChoice(str(path), allow_missing=True).load(Notes())
+    assert without.split("training") == whole.split("training")
+    # None of those that were trained on takes their place.
+    with pytest.raises(UserError, match="split 'heldout' has no videos"):
+        without.split("heldout")
+
+
 def test_a_file_in_two_splits_is_told(tmp_path: Path) -> None:
     notes = Notes()
     load_recognition(write(tmp_path, ["a.mp4,x,1,2,training", "a.mp4,y,2,3,testing"], "path,label,start,end,subset"), reporter=notes)
