@@ -13,8 +13,8 @@ import pytest
 from tadshrink import __version__
 from tadshrink.errors import UserError
 
-COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "align", "merge", "detect", "data make", "report",
-            "doctor", "sfc base", "sfc train", "sfc eval", "sfc classify")
+COMMANDS = ("run", "train", "eval", "profile", "select", "drop", "prune", "align", "merge", "detect", "export", "data make", "data check",
+            "report", "doctor", "sfc base", "sfc train", "sfc eval", "sfc classify")
 #: Prints what each --help costs in imports.
 HELP = """
 import sys

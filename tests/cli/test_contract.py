@@ -23,14 +23,15 @@ KEYS = {
     "profile": {"params", "params_by_part", "macs", "latency_ms", "throughput", "peak_memory", "versus", "arch", "dropped", "summary"},
     "select": WRITTEN | {"metric", "baseline", "ranking", "seconds"},
     "drop": WRITTEN | {"dropped", "remaining", "now"},
+    "prune": WRITTEN | {"macs", "params", "saved", "kept", "left", "max_difference"},
     "align": WRITTEN | {"curve", "lora"},
     "merge": WRITTEN | {"max_difference"},
     "detect": {"version", "results"},
     "export": {"checksum", "written", "onnx"},
     "run": WRITTEN | {"baseline", "final", "steps", "stopped_because", "work_dir"},
 }
-TABLES = {"eval": "Average AP per class", "profile": "MACs of one window", "select": "best to drop first", "detect": "testing_0000",
-          "run": "stopped because the target is met"}
+TABLES = {"eval": "Average AP per class", "profile": "MACs of one window", "select": "best to drop first",
+          "prune": "What is left of each block", "detect": "testing_0000", "run": "stopped because the target is met"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def outcomes(tiny, folder: Path, process: Callable[..., Any]) -> dict[str, Any]:
         "profile": ("profile", base, "--runs", 1),
         "select": ("select", base, *data, "--metric", "mse", "-o", path["select"]),
         "drop": ("drop", path["select"], "--count", 1, "-o", path["drop"]),
+        "prune": ("prune", base, "--target", "10%", "--importance", "random", "--seed", 3, "-o", path["prune"]),
         "align": ("align", path["drop"], "--teacher", base, *data, *epochs, "-o", path["align"]),
         "merge": ("merge", path["align"], "-o", path["merge"]),
         "detect": ("detect", base, tiny.video(), "--score-threshold", 0, "-o", folder / "found.json", "--plot", folder / "found.png"),
@@ -76,7 +78,7 @@ def test_stdout_is_json_with_the_keys_of_the_contract_and_nothing_else(outcomes:
     assert TABLES.get(name, "") in outcome.err
 
 
-@pytest.mark.parametrize("name", ["train", "select", "drop", "align", "merge", "run"])
+@pytest.mark.parametrize("name", ["train", "select", "drop", "prune", "align", "merge", "run"])
 def test_the_file_and_the_checksum_of_its_weights_are_told(outcomes: dict[str, Any], name: str) -> None:
     result = json.loads(outcomes[name].out)
     assert load_checkpoint(result["output"]).checksum == result["checksum"]

@@ -82,3 +82,19 @@ def test_options_that_do_not_go_together_are_one_line(tiny, tadshrink: Callable[
     outcome = tadshrink("profile", *(text.format(base=tiny.checkpoint) for text in arguments))
     assert (outcome.code, outcome.out, len(outcome.errors)) == (2, "", 1)
     assert message in outcome.errors[0]
+
+
+def test_a_recogniser(tiny_clips: Any, tadshrink: Callable[..., Any]) -> None:
+    outcome = tadshrink("profile", tiny_clips.checkpoints["vit"], "--runs", 2, "--threads", 1, "--dtype", "float32", "--device", "cpu",
+                        "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert [way["name"] for way in result["ways"]] == ["10x3", "10x1", "1x1"]
+    assert {(way["latency"]["runs"], way["latency"]["threads"], way["latency"]["dtype"]) for way in result["ways"]} == {(2, 1, "float32")}
+    for text in ("MACs of one view (clips of 4 frames of 32 pixels), convention full", "timed in turn over 2 runs on cpu, 1 thread",
+                 "with as many views at once as are fastest"):
+        assert text in outcome.err
+    counted = tadshrink("profile", tiny_clips.checkpoints["slow"], "--no-time", "--json")
+    assert counted.code == 0
+    assert [way["latency"] for way in json.loads(counted.out)["ways"]] == [None] * 3
+    assert "ms: median" not in counted.err

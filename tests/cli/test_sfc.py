@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tadshrink.recognition.opening import read_recogniser
 from tests.clips import TinyClips
 
 ACCURACY = {"videos", "top1", "top1_interval", "top5", "mean_class", "per_class"}
@@ -45,6 +46,18 @@ def test_train(module: tuple[Path, Any]) -> None:
     assert result.keys() == TRAINED
     assert result["output"] == str(output)
     assert result["checksum"] in trained.err
+    module = read_recogniser(output).architecture["sfc"]
+    assert {name: module[name] for name in ("split", "ratio", "clips", "topk", "attention", "pool", "crops")} == {
+        "split": "res3", "ratio": 0.25, "clips": 4, "topk": 2, "attention": "space-time", "pool": "topk", "crops": 3}
+
+
+def test_other_modules(tiny_clips: TinyClips, tadshrink: Callable[..., Any], tmp_path: Path) -> None:
+    outcome = tadshrink("sfc", "train", tiny_clips.checkpoints["vit"], "--dataset", "synthetic-clips", "--root", tiny_clips.root, "--split-at",
+                        "block:1", "--clips", 3, "--pool", "avg", "--width", 3, "--crops", 2, "--epochs", 0, "-o", tmp_path / "a.pth")
+    assert outcome.code == 0, outcome.err
+    module = read_recogniser(tmp_path / "a.pth").architecture["sfc"]
+    assert {name: module[name] for name in ("split", "ratio", "clips", "topk", "attention", "pool", "crops", "width")} == {
+        "split": "block:1", "ratio": 0.1, "clips": 3, "topk": None, "attention": "time", "pool": "avg", "crops": 2, "width": 3}
 
 
 def test_eval(module: tuple[Path, Any], tiny_clips: TinyClips, process: Callable[..., Any]) -> None:

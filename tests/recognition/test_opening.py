@@ -17,6 +17,7 @@ from tadshrink.models.config import BackboneConfig, DetectorConfig
 from tadshrink.recognition.config import ClipConfig, RecogniserConfig, SfcConfig, SlowOnlyConfig
 from tadshrink.recognition.opening import open_recogniser, read_recogniser, summary
 from tadshrink.recognition.recogniser import ActionRecogniser
+from tadshrink.recognition.views import noise
 from tests.checkpoint import reference_files
 from tests.notes import Notes
 from tests.recognition.models import clips, made
@@ -26,7 +27,7 @@ BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 SLOW = RecogniserConfig(
     classes=("a", "b"), backbone=SlowOnlyConfig(depths=(1, 2, 1, 1), width=4), clip=ClipConfig(frames=8, stride=8, size=256),
 )
-VIT = RecogniserConfig(classes=("a", "b"), backbone=BackboneConfig(width=16, depth=2, heads=1))
+VIT = RecogniserConfig(classes=("a", "b"), backbone=BackboneConfig(width=128, depth=2, heads=2))
 
 
 def pinned_slow_only() -> set[str]:
@@ -65,8 +66,8 @@ def released(state: State) -> State:
 
 FORMS: dict[str, tuple[RecogniserConfig, Callable[[State], dict[str, Any]], str]] = {
     "slow-only": (SLOW, lambda state: {"meta": {"epoch": 1}, "state_dict": state}, "slow-only recogniser of mmaction2: 2 classes"),
-    "mmaction2": (VIT, lambda state: {"meta": {"epoch": 1}, "state_dict": state}, "VideoMAE recogniser of mmaction2: 2 classes, 16 wide"),
-    "release": (VIT, lambda state: {"module": released(state)}, "VideoMAE recogniser of MCG-NJU, fine-tuned: 2 classes, 16 wide"),
+    "mmaction2": (VIT, lambda state: {"meta": {"epoch": 1}, "state_dict": state}, "VideoMAE recogniser of mmaction2: 2 classes, 128 wide"),
+    "release": (VIT, lambda state: {"module": released(state)}, "VideoMAE recogniser of MCG-NJU, fine-tuned: 2 classes, 128 wide"),
 }
 
 
@@ -87,6 +88,8 @@ def test_files_of_others_compute_the_same(tmp_path: Path, form: str) -> None:
     config, opened = RecogniserConfig.parse(checkpoint.architecture, path), open_recogniser(checkpoint, path)
     assert (config.clip, config.classes, config.sfc) == (recogniser.config.clip, ("class 0", "class 1"), None)
     assert all(torch.equal(value, recogniser.state_dict()[name]) for name, value in opened.state_dict().items())
+    views = noise(config.clip, 2)
+    assert torch.equal(opened.eval()(views), recogniser.eval()(views))
     assert notes.lines[0].startswith(FORMS[form][2])
     assert "the file has no class names (--set classes=FILE)" in notes.lines
     assert [entry["command"] for entry in checkpoint.history] == ["import"]
@@ -102,7 +105,7 @@ def test_files_of_others_compute_the_same(tmp_path: Path, form: str) -> None:
         ("slow-only", lambda s: s.pop("cls_head.fc_cls.weight"), "no classification layer"),
         ("slow-only", lambda s: s.pop("backbone.conv1.conv.weight"), "mmaction"),
         ("slow-only", lambda s: s.update({"backbone.conv1.bn.bias": torch.full((4,), float("nan"))}), "bn.bias has values that are not finite"),
-        ("mmaction2", lambda s: s.update({"backbone.norm.weight": torch.ones(16)}), "1 left over (backbone.norm.weight)"),
+        ("mmaction2", lambda s: s.update({"backbone.norm.weight": torch.ones(128)}), "1 left over (backbone.norm.weight)"),
         ("mmaction2", lambda s: s.update({"cls_head.fc_cls.bias": torch.ones(3)}), "1 of the wrong shape (cls_head.fc_cls.bias (3,)"),
         ("release", lambda s: s.pop("head.weight"), "no classification layer"),
         ("release", lambda s: s.pop("head.bias"), "1 missing (cls_head.fc_cls.bias)"),
@@ -133,7 +136,7 @@ def test_settings_say_what_weights_cannot(tmp_path: Path) -> None:
         ("mmaction2", {"preset": "adatad-thumos-videomae-s"}, "no setting of a recogniser: preset"),
         ("mmaction2", {"classes": ("x",)}, "1 class names, but the classification layer has 2 classes"),
         ("mmaction2", {"heads": 3}, "backbone.width must be a multiple of backbone.heads"),
-        ("mmaction2", {"clip_frames": 8}, "(pos_embed (1, 1568, 16) instead of (1, 784, 16))"),
+        ("mmaction2", {"clip_frames": 8}, "(pos_embed (1, 1568, 128) instead of (1, 784, 128))"),
         ("slow-only", {"heads": 3}, "heads: a slow-only network has none"),
     ],
 )
@@ -184,4 +187,4 @@ def test_detectors_and_recognisers_are_told_apart(tmp_path: Path) -> None:
 
 def test_dropped_blocks_are_in_the_summary() -> None:
     checkpoint = Checkpoint(VIT.model_dump(mode="json"), {}, ["a", "b"], dropped=[1, "0.mlp"])
-    assert "ViT 16 wide, 2 blocks, 0.mlp, 1 of them dropped · clips" in summary(checkpoint)
+    assert "ViT 128 wide, 2 blocks, 0.mlp, 1 of them dropped · clips" in summary(checkpoint)
