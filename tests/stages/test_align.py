@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.compress.alignment import AlignSettings
 from tadshrink.data.loader import Batch, TrainingSet
 from tadshrink.data.sources import open_source
+from tadshrink.distributed import World
 from tadshrink.errors import UserError
 from tadshrink.profiling.windows import example_window
 from tadshrink.reporting import SILENT, Reporter
@@ -71,22 +73,29 @@ def test_interrupted_after_an_epoch_and_repeated_it_gives_the_same_file(tiny, ch
     assert (tmp_path / "aligned.pth").read_bytes() == chain.aligned.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["settings", "dataset"])
-def test_a_training_state_of_other_settings_or_data_is_not_used(tiny, chain, tmp_path: Path, interrupt, change: str) -> None:
+@pytest.mark.parametrize("change", ["settings", "dataset", "teacher", "student", "processes"])
+def test_a_training_state_of_other_models_settings_or_data_is_not_used(tiny, chain, tmp_path: Path, interrupt, change: str,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(tiny.yaml.read_text()) | {"root": str(tiny.folder)}
     (tmp_path / "d.yaml").write_text(yaml.safe_dump(data))
     choice = DatasetChoice(str(tmp_path / "d.yaml"))
     with pytest.raises(KeyboardInterrupt):
         align(chain.dropped, tiny.checkpoint, choice, tmp_path / "a.pth", chain.settings, "cpu",
               interrupt("align", _steps_per_epoch(tiny, chain) + 1))
-    settings = chain.settings
-    if change == "settings":
-        settings = settings.model_copy(update={"lr": 1e-4})
-    else:
+    settings = chain.settings.model_copy(update={"lr": 1e-4} if change == "settings" else {})
+    models = {"student": chain.dropped, "teacher": tiny.checkpoint}
+    if change == "dataset":
         (tmp_path / "d.yaml").write_text(yaml.safe_dump(data | {"heldout": 0.2}))
+    if change in models:
+        checkpoint = load_checkpoint(models[change])
+        models[change] = tmp_path / "other.pth"
+        save_checkpoint(models[change], replace(checkpoint, state={name: value * 1.01 if value.is_floating_point() else value
+                                                                   for name, value in checkpoint.state.items()}))
+    if change == "processes":
+        monkeypatch.setattr(module, "world", lambda: World(0, 2))
     resumed = interrupt("align", 1)
     with pytest.raises(KeyboardInterrupt):
-        align(chain.dropped, tiny.checkpoint, choice, tmp_path / "a.pth", settings, "cpu", resumed)
+        align(models["student"], models["teacher"], choice, tmp_path / "a.pth", settings, "cpu", resumed)
     assert any("starting anew" in note for note in resumed.notes)
 
 

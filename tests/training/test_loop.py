@@ -115,10 +115,12 @@ def test_one_step_by_hand() -> None:
     assert layer.weight.item() == pytest.approx(0.9 * 0.1, rel=1e-4)
 
 
-def test_gradients_are_clipped_together() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_are_clipped_together(dtype: torch.dtype) -> None:
+    """In float16, too, by their own size, not by what they are scaled to."""
     norms = []
     layer = nn.Linear(3, 3)
-    task = Task(layer, lambda batch: {"a": 1000 * layer(torch.ones(3)).sum()}, batches, STEPS)
+    task = Task(layer, lambda batch: {"a": 3 * layer(torch.ones(3)).float().sum()}, batches, STEPS)
     original = torch.optim.AdamW.step
 
     def step(optimizer: torch.optim.AdamW, *rest: Any) -> Any:
@@ -127,8 +129,8 @@ def test_gradients_are_clipped_together() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
-        fit(task, SETTINGS.model_copy(update={"epochs": 1, "clip": 0.5}), CPU)
-    assert norms == pytest.approx([0.5] * STEPS, rel=1e-4)
+        fit(task, SETTINGS.model_copy(update={"epochs": 1, "clip": 0.5}), replace(CPU, dtype=dtype))
+    assert norms == pytest.approx([0.5] * STEPS, rel=1e-3)
 
 
 def test_without_epochs_nothing_changes() -> None:
@@ -283,19 +285,59 @@ def test_what_is_left_at_the_end_of_an_epoch_makes_a_step_too(monkeypatch: pytes
     assert len(curve) == 2
 
 
+def test_the_step_on_what_is_left_takes_the_mean_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, seen = nn.Linear(1, 1), []
+    original = torch.optim.AdamW.step
+
+    def step(optimizer: torch.optim.AdamW, *rest: Any) -> Any:
+        seen.append(layer.bias.grad.item())
+        return original(optimizer, *rest)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    fit(Task(layer, lambda batch: {"a": layer.bias.sum()}, batches, STEPS), SETTINGS.model_copy(update={"accumulate": 2, "epochs": 1}), CPU)
+    # Two batches and one, whose gradients are 1 each.
+    assert seen == pytest.approx([1.0, 1.0], rel=1e-4)
+
+
+def test_an_overflow_leaves_the_average_alone_and_its_scale_outlives_an_interruption(tmp_path: Path) -> None:
+    half, updates, scales = replace(CPU, dtype=torch.float16), [], []
+
+    def overflows() -> Callable[[Tensor], Tensor]:
+        once = iter([True])
+        return lambda loss: loss * 1e36 if next(once, False) else loss
+
+    class Seen(loop._Run):
+        def epoch(self, *given: Any) -> None:
+            super().epoch(*given)
+            updates.append(self.ema.updates)
+            scales.append(self.scaler.get_scale())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_Run", Seen)
+        resume = Resume(tmp_path / "state", {})
+        with pytest.raises(KeyboardInterrupt):
+            fit(toy_task(stop_at(2), overflows()), SETTINGS, half, resume)
+        fit(toy_task(), SETTINGS, half, resume)
+    # The first of three steps was left out.
+    assert updates == [STEPS * epoch - 1 for epoch in (1, 2, 3, 4)]
+    assert scales == [loop.FIRST_SCALE / 2] * 4
+
+
 def test_float16_gradients_are_scaled_and_an_overflow_costs_a_step_and_no_more(tmp_path: Path) -> None:
     half = replace(CPU, dtype=torch.float16)
     once = iter([True])
 
     def spoil(loss: Tensor) -> Tensor:
         # Its gradient is past float16, and past float32 once it is scaled up.
-        return loss * 1e35 / 1e35 if next(once, False) else loss
+        return loss * 1e36 if next(once, False) else loss
 
-    whole, plain = toy_task(spoil=spoil), toy_task()
+    spoilt, whole, plain = toy_task(spoil=spoil), toy_task(), toy_task()
+    fit(spoilt, SETTINGS, half)
     fit(whole, SETTINGS, half)
     fit(plain, SETTINGS, CPU)
-    assert all(bool(torch.isfinite(value).all()) for value in whole.model.parameters())
+    assert all(bool(torch.isfinite(value).all()) for value in spoilt.model.parameters())
     torch.testing.assert_close(whole.model.layers[0].weight, plain.model.layers[0].weight, rtol=0, atol=0.2)
+    torch.testing.assert_close(spoilt.model.layers[0].weight, plain.model.layers[0].weight, rtol=0, atol=0.4)
     resume = Resume(tmp_path / "state", {})
     with pytest.raises(KeyboardInterrupt):
         fit(toy_task(stop_at(2)), SETTINGS, half, resume)
