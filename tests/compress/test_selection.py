@@ -104,6 +104,21 @@ def test_map_of_each_candidate_is_that_of_the_whole_model_run_without_it(tiny, s
     assert all(item.change == item.score - ranking.baseline for item in ranking.candidates)
 
 
+def test_map_is_by_the_rule_overlaps_and_ambiguous_regions_of_the_dataset(tiny, source: Source) -> None:
+    opened, compute = tiny.opened(), choose_compute("cpu", 1)
+    config = tiny.data.config.model_copy(update={"rule": "thumos14", "tiou": [0.1, 0.2]})
+    records = tuple(replace(record, ambiguous=((0.0, 3.0),)) for record in tiny.data.records)
+    found, other = {}, replace(tiny.data, config=config)
+    for name, data in {"other overlaps": other, "regions": replace(other, records=records)}.items():
+        ranking = rank_units(opened.detector, data, HELDOUT, SelectOptions(metric="map"), source, compute)
+        naive = {item.units: evaluate_detector(replace(opened, detector=without(opened.detector, *item.units)), data, HELDOUT, source).average
+                 for item in ranking.candidates}
+        found[name] = {item.units: item.score for item in ranking.candidates}
+        assert found[name] == naive
+    usual = {item.units: item.score for item in rank(tiny, source, "map").candidates}
+    assert usual != found["other overlaps"] != found["regions"]
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_loss_of_each_candidate_is_the_mean_detection_loss_over_windows(tiny, source: Source, batch_size: int) -> None:
