@@ -51,6 +51,8 @@ from tests.benchmarks.work import add_job_options, command_of, recalled, run_job
 
 #: Points of mAP below the baseline that count as no loss, when savings are compared at equal accuracy.
 SLACK = 0.5
+#: Points of mAP to either side of the baseline's that the picture shows at least.
+SHOWN = 1.5
 #: Of the paper (VideoMAE-S, THUMOS14, mAP@0.5): method, share of multiply-adds, speed-up, mAP. Its baseline: 70.43.
 THEIRS = (("block drop", "92 %", "1.07x", "71.06"), ("block drop", "84 %", "1.17x", "71.37"), ("block drop", "76 %", "1.29x", "70.47"),
           ("block drop", "68 %", "1.43x", "69.65"), ("channel pruning", "76 %", "1.09x", ""), ("channel pruning", "90 %", "", "70.2"),
@@ -231,23 +233,28 @@ def _most(method: str, kept: list[Dot]) -> str:
     return f"{method} {1 - best.macs:.0%} (test mAP {best.average:.2f})"
 
 
-def picture(found_dots: dict[str, list[Dot]], before: float, path: Path) -> None:
-    """mAP against multiply-adds and against time."""
+def picture(found_dots: dict[str, list[Dot]], before: Dot, path: Path) -> None:
+    """mAP against multiply-adds and against time, on a scale on which what is chance looks small."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    spread = stdev(before.scores) if len(before.scores) > 1 else 0.0
     for (method, own), style in zip(found_dots.items(), STYLES, strict=True):
-        scores = [before, *(dot.average for dot in own)]
+        scores = [before.average, *(dot.average for dot in own)]
         left.plot([100, *(100 * dot.macs for dot in own)], scores, style, label=method, markersize=4)
         right.plot([1, *(dot.speedup for dot in own)], scores, style, label=method, markersize=4)
     left.set(xlabel="multiply-adds, % of the baseline's", ylabel="average mAP on test videos, %")
     left.invert_xaxis()
     right.set(xlabel="measured speed-up over the baseline")
     for axis in (left, right):
-        axis.axhline(before, color="0.7", linewidth=0.8, zorder=0)
+        axis.axhline(before.average, color="0.7", linewidth=0.8, zorder=0)
+        axis.axhspan(before.average - spread, before.average + spread, color="0.94", zorder=-1)
         axis.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize=8)
+    low, high = left.get_ylim()
+    left.set_ylim(min(low, before.average - SHOWN), max(high, before.average + SHOWN))
+    left.set_title("grey: the baseline, and one standard deviation between seeds", fontsize=8, color="0.4", loc="left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(STYLES), frameon=False, fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
@@ -285,7 +292,7 @@ def compare(given: argparse.Namespace) -> str:
     drawn = dots([{method: one.points(method) for method in METHODS} for one in done], told, rows[0]["macs"])
     text = table(drawn, before, told)
     write_text(RESULTS / f"comparison_{given.dataset}.md", text)
-    picture(drawn, before.average, RESULTS / f"comparison_{given.dataset}.png")
+    picture(drawn, before, RESULTS / f"comparison_{given.dataset}.png")
     return text
 
 
