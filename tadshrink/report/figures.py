@@ -55,7 +55,7 @@ def _importance(findings: Findings) -> str:
 
 
 def _losses(findings: Findings) -> str:
-    return "Mean of each loss over an epoch. The number at the top is that of the drop that an alignment heals."
+    return "Mean of each loss over an epoch. At the top: the training, or the number of the drop that an alignment heals."
 
 
 def _classes(findings: Findings) -> str:
@@ -79,7 +79,7 @@ def _timelines(findings: Findings) -> str:
 PLOTS = (
     Plot("tradeoff", "Accuracy against cost", tradeoff.draw, _tradeoff, lambda found: [tables.tious(found)]),
     Plot("importance", "What each block is worth", importance.draw, _importance, tables.rankings),
-    Plot("losses", "Alignment", losses.draw, _losses, lambda found: [tables.losses(found)]),
+    Plot("losses", "Training", losses.draw, _losses, lambda found: [tables.losses(found)]),
     Plot("classes", "Classes before and after", classes.draw, _classes, lambda found: [tables.classes(found)]),
     Plot("latency", "Speed", latency.draw, _latency),
     Plot("timelines", "Detections in test videos", timelines.draw, _timelines),

@@ -151,8 +151,13 @@ def _read(file: Path) -> Any:
     return read_json(file) if file.is_file() else None
 
 
+#: Commands whose losses a history tells, beside those of ``align``.
+_TRAININGS = ("train", "sfc base", "sfc train")
+
+
 def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
-    """One step for each drop and pruning in the history, with the alignment after it; and the ranking that is there, for a drop to come."""
+    """One step for each training in the history, and for each drop and pruning with the alignment after it; and the ranking that is there,
+    for a drop to come."""
     steps: list[Step] = []
     drops = 0
     for entry in checkpoint.history:
@@ -160,6 +165,8 @@ def _told_steps(checkpoint: Checkpoint) -> tuple[Step, ...]:
             drops += entry["command"] == "drop"
             name = PRUNING if entry["command"] == "prune" else f"drop {drops}"
             steps.append(Step(Model(name, tuple(entry["metrics"].get("dropped", ())))))
+        elif entry["command"] in _TRAININGS:
+            steps.append(Step(Model(entry["command"]), curve=entry["metrics"].get("curve", [])))
         elif entry["command"] == "align" and steps:
             steps[-1] = replace(steps[-1], curve=entry["metrics"].get("curve", []))
     ranked = [Step(Model("ranking"), checkpoint.ranking)] if checkpoint.ranking else []

@@ -41,7 +41,7 @@ _RULES: tuple[_Rule, ...] = (
     (lambda found: found.recogniser and found.depth > 0 and not any(step.ranking for step in found.steps),
      "Rankings of the blocks: they go when a block is dropped (tadshrink select)."),
     (lambda found: found.is_run and not any(step.ranking for step in found.steps), "A ranking of blocks: no selection took place."),
-    (lambda found: not any(step.curve for step in found.steps), "Losses: nothing was aligned, or for no epoch."),
+    (lambda found: not any(step.curve for step in found.steps), "Losses: nothing was trained or aligned, or for no epoch."),
     (lambda found: found.is_run and (found.final is None or not found.final.test), "Accuracy on the test videos: the run has not ended."),
     (lambda found: found.is_run and not trained_here(found.history),
      "Whether the baseline was trained on the held-out videos: its history does not tell. If so, they show too little of what a drop costs."),

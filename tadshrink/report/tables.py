@@ -66,7 +66,7 @@ def losses(findings: Findings) -> Html:
     names = list(dict.fromkeys(name for step in findings.steps for epoch in step.curve for name in epoch))
     rows = [[step.model.name, place, *(short(epoch[name]) if name in epoch else "" for name in names)]
             for step in findings.steps for place, epoch in enumerate(step.curve, 1)]
-    return html_table(["alignment after", "epoch", *names], rows)
+    return html_table(["after", "epoch", *names], rows)
 
 
 def seconds(findings: Findings) -> Html:

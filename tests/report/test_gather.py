@@ -11,6 +11,7 @@ from tadshrink.checkpoint.io import load_checkpoint, save_checkpoint
 from tadshrink.errors import UserError
 from tadshrink.profiling.macs import detector_macs
 from tadshrink.report.gather import gather_checkpoint, gather_run, timelines_in
+from tadshrink.report.plots.losses import draw
 
 pytestmark = pytest.mark.usefixtures("counted_once")
 
@@ -111,6 +112,16 @@ def test_pruning_does_not_count_as_a_drop(chain, tmp_path: Path) -> None:
     entry = {**checkpoint.history[-1], "command": "prune"}
     save_checkpoint(tmp_path / "a.pth", replace(checkpoint, history=[entry, *checkpoint.history, entry, *checkpoint.history]))
     assert [step.model.name for step in gather_checkpoint(tmp_path / "a.pth").steps] == ["pruning", "drop 1", "pruning", "drop 2"]
+
+
+def test_the_losses_of_a_training_are_told(chain, tmp_path: Path) -> None:
+    checkpoint, curve = load_checkpoint(chain.merged), [{"cls": 2.0, "reg": 1.0}, {"cls": 1.0, "reg": 0.5}]
+    trained = {**checkpoint.history[-1], "command": "train", "metrics": {"curve": curve}}
+    save_checkpoint(tmp_path / "a.pth", replace(checkpoint, history=[trained, *checkpoint.history]))
+    found = gather_checkpoint(tmp_path / "a.pth")
+    assert [(step.model.name, len(step.curve)) for step in found.steps] == [("train", 2), ("drop 1", 2)]
+    assert found.steps[0].curve == curve
+    assert [len(draw(found, wide)) for wide in (True, False)] == [1, 1]
 
 
 def test_a_ranking_in_a_checkpoint_is_told(chain) -> None:

@@ -19,7 +19,7 @@ def test_reasons_come_first(findings: Findings) -> None:
 
 def test_a_run_without_test_figures_says_so(findings: Findings) -> None:
     assert any("the run has not ended" in text for text in missing(told(final=None)))
-    assert any("nothing was aligned" in text for text in missing(told(steps=())))
+    assert any("nothing was trained or aligned" in text for text in missing(told(steps=())))
 
 
 def test_a_checkpoint_lacks_all_that_its_run_knew(alone: Findings) -> None:

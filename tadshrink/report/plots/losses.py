@@ -19,7 +19,7 @@ _DOTS = 60
 
 
 def draw(findings: Findings, wide: bool) -> list[Figure]:
-    """A panel for each loss: its mean in every epoch, one alignment after the other."""
+    """A panel for each loss: its mean in every epoch, one training or alignment after the other."""
     steps = [step for step in findings.steps if step.curve]
     if not steps:
         return []
@@ -33,12 +33,12 @@ def draw(findings: Findings, wide: bool) -> list[Figure]:
         _panel(axis, name, steps, every)
     for axis in axes[len(names):]:
         axis.set_visible(False)
-    figure.supxlabel("epochs, one alignment after the other", fontsize=8, color=PAINT["muted"])
+    figure.supxlabel("epochs, one training after the other", fontsize=8, color=PAINT["muted"])
     return [figure]
 
 
 def _panel(axis: Axes, name: str, steps: list[Step], every: int) -> None:
-    """Every so many alignments are named."""
+    """Every so many trainings are named."""
     first, values = 1, []
     dots = "o-" if sum(len(step.curve) for step in steps) <= _DOTS else "-"
     for place, step in enumerate(steps):
