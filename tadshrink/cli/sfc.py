@@ -169,8 +169,10 @@ def _say_trained(heldout: dict[str, Any], views: str, output: str, checksum: str
 
 
 def _print_accuracy(checkpoint: object, result: Judged) -> None:
-    found, (low, high) = result.accuracy, result.accuracy.interval
+    found = result.accuracy
     rows = [["all", found.videos, f"{found.top1:.2f}", f"{found.top5:.2f}"], ["mean of classes", "", f"{found.mean_class:.2f}", ""]]
     rows += [[name, row["videos"], f"{row['top1']:.2f}", f"{row['top5']:.2f}"] for name, row in found.per_class.items()]
     table(f"{checkpoint} on {result.split}, views {result.views} (in %)", ["class", "videos", "top-1", "top-5"], rows)
-    say(f"top-1, 95 % interval: {low:.2f} to {high:.2f} (for other videos like these, each taken as independent)")
+    interval = found.to_json()["top1_interval"]
+    say(f"top-1, {interval['level']} % interval: {interval['low']:.2f} to {interval['high']:.2f} "
+        "(for other videos like these, each taken as independent)")

@@ -111,15 +111,39 @@ def _split(name: str) -> str:
     return SPLITS.get(name.lower(), name)
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """A folder that was looked through: its own files, and by each folder in it all that lie there."""
+
+    path: Path
+    own: list[Path]
+    inner: dict[Path, list[Path]]
+
+    @classmethod
+    def of(cls, path: Path) -> _Folder:
+        """Look through a folder, once."""
+        return cls(path, _within(path), {folder: _files(folder) for folder in _folders(path)})
+
+    @property
+    def files(self) -> list[Path]:
+        """Of the folder and of those in it, such as one for each person."""
+        return self.own + [item for files in self.inner.values() for item in files]
+
+    @property
+    def is_split(self) -> bool:
+        """By its name."""
+        return self.path.name.lower() in SPLITS
+
+
 def _read_folder(path: Path) -> Listed:
-    listed, folders = Listed(), _folders(path)
-    holding = [folder for folder in folders if any(map(is_video, _files(folder)))]
-    by_split = bool(holding) and all(map(_is_split, holding))
+    listed, folders = Listed(), [_Folder.of(folder) for folder in _folders(path)]
+    holding = [folder for folder in folders if any(map(is_video, folder.files))]
+    by_split = bool(holding) and all(folder.is_split for folder in holding)
     _check_splits(holding, path)
-    classes = [(_split(split.name), folder) for split in holding for folder in _folders(split)] if by_split else [("", one) for one in holding]
+    classes = ([(_split(one.path.name), *inner) for one in holding for inner in one.inner.items()] if by_split else
+               [("", one.path, one.files) for one in holding])
     skipped = 0
-    for subset, folder in classes:
-        files = _files(folder)
+    for subset, folder, files in classes:
         videos = [item for item in files if is_video(item)]
         skipped += len(files) - len(videos)
         listed.records += [TrimmedVideo(item.relative_to(path).as_posix(), item, folder.name, subset) for item in videos]
@@ -128,23 +152,20 @@ def _read_folder(path: Path) -> Listed:
     if not listed.records:
         raise UserError("no video in a folder named by its class", where=path, fix="Put the videos of each class into a folder of its own")
     used = {(record.subset, record.label) for record in listed.records}
-    listed.notes += _unused(path, [folder for folder in folders if folder not in holding] +
-                            [folder for subset, folder in classes if (subset, folder.name) not in used],
-                            [item for folder in (path, *(holding if by_split else [])) for item in _within(folder) if is_video(item)])
+    empty = [folder.path for folder in folders if folder not in holding]
+    empty += [folder for subset, folder, _ in classes if (subset, folder.name) not in used]
+    outside = _within(path) + [item for folder in holding if by_split for item in folder.own]
+    listed.notes += _unused(path, empty, [item for item in outside if is_video(item)])
     return listed
 
 
-def _check_splits(holding: Sequence[Path], path: Path) -> None:
+def _check_splits(holding: Sequence[_Folder], path: Path) -> None:
     """Raise a :class:`UserError` where some folders are of splits and others are not: a class may well be called "train"."""
-    splits = [folder.name for folder in holding if _is_split(folder) and not any(map(is_video, _within(folder)))]
-    others = [folder.name for folder in holding if not _is_split(folder)]
+    splits = [folder.path.name for folder in holding if folder.is_split and not any(map(is_video, folder.own))]
+    others = [folder.path.name for folder in holding if not folder.is_split]
     if splits and others:
         raise UserError(f"{', '.join(others)}: no split, and beside folders of splits ({', '.join(splits)})", where=path,
                         fix="Move it away, or into a folder of a split")
-
-
-def _is_split(folder: Path) -> bool:
-    return folder.name.lower() in SPLITS
 
 
 def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterator[str]:
@@ -156,7 +177,6 @@ def _unused(path: Path, empty: Sequence[Path], strays: Sequence[Path]) -> Iterat
 
 
 def _files(folder: Path) -> list[Path]:
-    """Of a folder and of those in it, such as one for each person."""
     return _within(folder) + [item for inner in _folders(folder) for item in _files(inner)]
 
 

@@ -87,10 +87,9 @@ def _of_run(folder: Path) -> Findings:
     baseline = _model("baseline", {**measured, "test": tests["baseline"]}) if measured else None
     told = result.get("final")
     findings = _of_checkpoint(folder, checkpoint, f"{short_name(plan['dataset'])}, target {plan['settings']['target']}")
-    findings = replace(findings, file=latest.relative_to(folder).as_posix())
-    return replace(findings, baseline=baseline, steps=steps, final=_model("final", {**told, "test": tests["final"]}) if told else None,
-                   stopped=result.get("stopped_because"), plan=plan, timelines=timelines_in(_read(folder / TIMELINES)),
-                   sound=result.get("checksum") in (None, findings.checksum))
+    return replace(findings, file=latest.relative_to(folder).as_posix(), baseline=baseline, steps=steps,
+                   final=_model("final", {**told, "test": tests["final"]}) if told else None, stopped=result.get("stopped_because"), plan=plan,
+                   timelines=timelines_in(_read(folder / TIMELINES)), sound=result.get("checksum") in (None, findings.checksum))
 
 
 def gather_checkpoint(file: Path | ModelFile, reporter: Reporter = SILENT) -> Findings:

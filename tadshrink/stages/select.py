@@ -82,7 +82,7 @@ def select_opened(opened: Opened, data: Dataset | RecognitionDataset, dataset: D
              "data": side_of(model).state(data), "device": compute.kind}
     # In a race the others are not stopped: their agreement with the winner's metric is what one wants to know.
     runs = [options] + [options.model_copy(update={"metric": name, "race": False}) for name in options.compare if name != options.metric]
-    journals = [Journal(output.with_name(f"{output.name}.{run.metric}{UNFINISHED}"), fixed | run.model_dump(exclude={"compare"}))
+    journals = [Journal(_unfinished(output, run.metric), fixed | run.model_dump(exclude={"compare"}))
                 for run in runs]
     ranking, *others = (rank(run, journal) for run, journal in zip(runs, journals, strict=True))
     if (ties := ranking.ties) > 1:
@@ -94,5 +94,10 @@ def select_opened(opened: Opened, data: Dataset | RecognitionDataset, dataset: D
     if world().rank == 0:
         # Those of other metrics, too, which an earlier call may have left.
         for metric in METRICS:
-            output.with_name(f"{output.name}.{metric}{UNFINISHED}").unlink(missing_ok=True)
+            _unfinished(output, metric).unlink(missing_ok=True)
     return Selected(written.output, written.checksum, ranking, others)
+
+
+def _unfinished(output: Path, metric: str) -> Path:
+    """Where what was found by a metric is kept until the ranking is there."""
+    return output.with_name(f"{output.name}.{metric}{UNFINISHED}")

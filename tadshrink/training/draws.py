@@ -35,8 +35,7 @@ class Draws:
 
     def __post_init__(self) -> None:
         check_shares(self.batch_size, self.processes)
-        few = self.samples < max(self.batch_size, self.processes.size)
-        if few and self.samples % self.processes.size:
+        if self.samples < self.batch_size and self.samples % self.processes.size:
             raise UserError(f"{self.processes.size} processes cannot share {self.samples} windows evenly, which are a batch",
                             fix="Raise --subset, lower --batch-size, or start fewer processes")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 # Before torch is imported, as the command line does it.
@@ -24,6 +24,7 @@ from tadshrink.files import write_json, write_text
 from tadshrink.pipeline import run
 from tadshrink.run_settings import RunSettings
 from tadshrink.stages.common import DatasetChoice
+from tests.benchmarks.seeds import cells
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -48,10 +49,9 @@ def table(records: list[dict[str, Any]]) -> str:
     for aligned, name in ((True, "aligned after each drop"), (False, "dropped, not aligned")):
         finals = [record["final"] for record in records if record["aligned"] == aligned]
         scores = [final["test"]["average_map"] for final in finals]
-        spread = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
         speedup = mean(final["speedup"] for final in finals)
         lines.append(f"| {name} | {finals[0]['blocks']} | {finals[0]['macs'] / base['macs']:.1%} | {speedup:.2f}x "
-                     f"| {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} |")
+                     f"| {' | '.join(cells(scores))} |")
     return "\n".join(lines) + "\n"
 
 

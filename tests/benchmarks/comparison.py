@@ -46,6 +46,7 @@ from tadshrink.stages.merge import merge
 from tadshrink.stages.prune import prune
 from tadshrink.stages.select import select
 from tests.benchmarks.compression import BASELINE, BENCHMARKS, RESULTS, TARGETS, Job, check_folder, settings_of
+from tests.benchmarks.seeds import cells
 from tests.benchmarks.speeds import times_of
 from tests.benchmarks.work import add_job_options, command_of, recalled, run_jobs, slug
 
@@ -183,20 +184,17 @@ def table(found_dots: dict[str, list[Dot]], before: Dot, told: dict[str, Any]) -
 
 
 def _row(name: str, dot: Dot) -> str:
-    spread = f"{stdev(dot.scores):.2f}" if len(dot.scores) > 1 else ""
-    return (f"| {name} | {dot.macs:.1%} | {dot.speedup:.2f}x | {', '.join(f'{score:.2f}' for score in dot.scores)} | {dot.average:.2f} | "
-            f"{spread} |")
+    return f"| {' | '.join((name, f'{dot.macs:.1%}', f'{dot.speedup:.2f}x', *cells(dot.scores)))} |"
 
 
 def _findings(found_dots: dict[str, list[Dot]], before: Dot, told: dict[str, Any]) -> Iterator[str]:
     beside = told["drop_over_pruning_at_75"]
-    at = [_near(found_dots[name], 0.75).macs for name in PAIR]
+    dropped, pruned = (_near(found_dots[name], 0.75) for name in PAIR)
     yield "- The speed-up is that of seed 0's models, all timed in turn; mAP is of all seeds."
-    yield (f"- With {at[0]:.1%} of the multiply-adds by dropped blocks and {at[1]:.1%} by pruning, the first model is {beside['median']:.2f}x "
-           f"as fast as the second ({beside['low']:.2f} to {beside['high']:.2f}).")
-    apart = _apart(*(_near(found_dots[name], 0.75) for name in PAIR))
-    yield f"- At these multiply-adds, test mAP of the first less that of the second: {apart}."
-    yield from (_as_fast(dot, found_dots["block drop"]) for dot in (_near(found_dots[PRUNED], 0.75), found_dots[PRUNED][-1]))
+    yield (f"- With {dropped.macs:.1%} of the multiply-adds by dropped blocks and {pruned.macs:.1%} by pruning, the first model is "
+           f"{beside['median']:.2f}x as fast as the second ({beside['low']:.2f} to {beside['high']:.2f}).")
+    yield f"- At these multiply-adds, test mAP of the first less that of the second: {_apart(dropped, pruned)}."
+    yield from (_as_fast(dot, found_dots["block drop"]) for dot in (pruned, found_dots[PRUNED][-1]))
     for split, why in (("heldout", "held-out videos, which chose the blocks as well (not channels by magnitude): this favours dropping"),
                        ("scores", "test videos, which chose nothing")):
         kept = {method: [dot for dot in own if mean(getattr(dot, split)) >= mean(getattr(before, split)) - SLACK]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
+
+from tests.benchmarks.seeds import cells
 
 
 def table(records: list[dict[str, Any]], speeds: dict[str, float]) -> str:
@@ -25,10 +27,10 @@ def _line(target: str, variant: str, mine: list[tuple[dict[str, Any], dict[str, 
     scores, heldout = ([row[split]["average_map"] for row in rows] for split in ("testing", "heldout"))
     # Of jobs that one process did from start to end. On a shared machine others make a job longer, never shorter.
     whole = [(row["seconds"], record["peak_bytes"]) for record, row in mine if record["peak_bytes"]]
-    cells = [f"-{target}" if target else "", variant, str(rows[0]["blocks"]), f"{rows[0]['macs'] / base:.1%}",
+    row = [f"-{target}" if target else "", variant, str(rows[0]["blocks"]), f"{rows[0]['macs'] / base:.1%}",
              f"{speedup:.2f}x" if speedup else "",
-             ", ".join(f"{score:.2f}" for score in scores), f"{mean(scores):.2f}", f"{stdev(scores):.2f}" if len(scores) > 1 else "",
+             *cells(scores),
              f"{mean(row['testing']['map']['0.5'] for row in rows):.2f}", f"{mean(heldout):.2f}",
              f"{min(seconds for seconds, _ in whole) / 60:.1f} min" if whole else "",
              f"{max(peak for _, peak in whole) / 1e9:.1f} GB" if whole else ""]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(row)} |"

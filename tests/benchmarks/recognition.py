@@ -28,7 +28,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ from tadshrink.stages.select import select
 from tadshrink.stages.sfc_base import train_base
 from tadshrink.stages.sfc_eval import evaluate_recogniser
 from tadshrink.stages.sfc_train import train_module
+from tests.benchmarks.seeds import cells
 from tests.benchmarks.work import Name, add_job_options, check_same, command_of, plain, recalled, run_jobs, slug
 
 RESULTS = Path(__file__).parent / "results"
@@ -170,16 +171,16 @@ class Job:
             loading.append(module_views(recogniser.config) if views == ONE_PASS else parse_views(views))
         compute = choose_compute("cpu", subjects[0][0].config.compute_width)
         found = time_ways(subjects, Measure(), compute, ConsoleReporter())
-        return {name: way.to_json() | {"loading": ms} for name, way, ms in zip(ALL, found, self.loading(loading), strict=True)}
+        return {name: way.to_json() | {"loading": ms} for name, way, ms in zip(ALL, found, self.loading(loading, subjects[0][0].config.clip),
+                                                                                           strict=True)}
 
-    def loading(self, ways: Sequence[Views]) -> list[float]:
+    def loading(self, ways: Sequence[Views], clip: ClipConfig) -> list[float]:
         """Median milliseconds to decode and cut out the views of a test video, in turn; every time from the file."""
         records = self.choice.load(ConsoleReporter()).split(TESTING)[:LOADED]
-        clip = read_recogniser(self.base).architecture["clip"]
         times: list[list[float]] = [[] for _ in ways]
         for record in records:
             for views, own in zip(ways, times, strict=True):
-                source, start = ClipSource(ClipConfig.model_validate(clip)), time.perf_counter()
+                source, start = ClipSource(clip), time.perf_counter()
                 source.views(record, views)
                 own.append(1000 * (time.perf_counter() - start))
         return [median(own) for own in times]
@@ -197,8 +198,7 @@ def table(found: dict[str, list[dict[str, Any]]], costs: dict[str, dict[str, Any
     for name in ALL:
         scores = [score["top1"] for score in found[name]]
         beside = "" if name == first else "{:+.2f} ({:+.2f} to {:+.2f})".format(*difference(found[name], found[first], files))
-        spread = f"{stdev(scores):.2f}" if len(scores) > 1 else ""
-        lines.append(f"| {name} | {', '.join(f'{score:.2f}' for score in scores)} | {mean(scores):.2f} | {spread} | {beside} |")
+        lines.append(f"| {' | '.join((name, *cells(scores), beside))} |")
     lines += ["", "| way | GMACs a video | ms a video | speed-up | ms to load | speed-up with it | memory | less | two at a time | less |",
               "|---|---|---|---|---|---|---|---|---|---|"]
     for name in ALL:
