@@ -170,6 +170,12 @@ class ActionRecogniser(nn.Module):
         """Everything after :meth:`pool`. Views of a video are as one: their features are averaged."""
         return RecogniserOutput(features, self.cls_head(features.mean(2)))
 
+    def dense(self, features: Tensor, clips: int) -> Tensor:
+        """What the tail makes of each of so many clips without a module: features [B, C, N * t, h, w] -> mean class probabilities
+        float32 [B, K], as dense testing has them."""
+        alone = features.unflatten(2, (clips, -1)).transpose(1, 2).flatten(0, 1)
+        return self.tail(alone).float().softmax(-1).unflatten(0, (-1, clips)).mean(1)
+
     def finish_clips(self, features: Tensor) -> Tensor:
         """What follows :meth:`clip_features`: logits [B, K].
 

@@ -26,4 +26,6 @@ class ModuleTrainSettings(TrainSettings):
     augment: bool = setting(False, "Draw clips at random and change them. Features of the frozen head are then computed in every epoch, "
                                    "otherwise once.", PANEL)
     label_smoothing: float = setting(0.0, "Share of the target that all classes have together.", PANEL, ge=0, lt=1)
+    dense_weight: float = setting(0.0, "Share of the loss that compares with what the recogniser says of the same clips one by one, averaged; "
+                                       "the rest compares with labels.", PANEL, ge=0, le=1)
     keep_mib: int = setting(2048, "Memory for features of the frozen head that are kept, in MiB.", PANEL, ge=0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import default_collate
 
-from tadshrink.data.loader import prefetch
+from tadshrink.data.loader import grouped, prefetch
 from tadshrink.device import Compute
 from tadshrink.recognition.recogniser import ActionRecogniser
 from tadshrink.recognition.records import TrimmedVideo
@@ -21,7 +23,21 @@ from tadshrink.training.loop import Task
 
 #: Batches over which batch norms measure the averaged weights.
 MEASURED = 50
-Sample = tuple[Tensor, int]
+#: An input, the number of its class, and what else the loss compares with.
+Sample = tuple[Tensor | int, ...]
+
+
+class VideoFeatures(NamedTuple):
+    """What the frozen head gives for the clips of a video, float32 ``[C, T, h, w]``, and what the tail makes of each without a module:
+    mean class probabilities ``[K]``, or none of them (``[0]``) where they are not asked for."""
+
+    features: Tensor
+    dense: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Of both."""
+        return self.features.nbytes + self.dense.nbytes
 
 
 @dataclass(frozen=True)
@@ -36,18 +52,11 @@ class LabelledVideos:
         """Each video so many times, in an order drawn from (seed, epoch)."""
         return (np.random.default_rng([seed, epoch]).permutation(len(self.records) * times) % len(self.records)).tolist()
 
-    def batches(self, samples: Iterable[Sample], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels int64 ``[B]``; a last, smaller batch is left out, unless it is the only one."""
-        count = 0
-        inputs, labels = list[Tensor](), list[int]()
-        for value, label in samples:
-            inputs.append(value)
-            labels.append(label)
-            if len(inputs) == batch_size:
-                yield torch.stack(inputs), torch.tensor(labels)
-                count, inputs, labels = count + 1, [], []
-        if inputs and not count:
-            yield torch.stack(inputs), torch.tensor(labels)
+    def batches(self, samples: Iterable[Sample], batch_size: int) -> Iterator[list[Tensor]]:
+        """Inputs, labels int64 ``[B]`` and what else there is; a last, smaller batch is left out, unless it is the only one."""
+        for number, batch in enumerate(grouped(samples, batch_size)):
+            if len(batch) == batch_size or not number:
+                yield default_collate(batch)
 
 
 def clip_task(recogniser: ActionRecogniser, videos: LabelledVideos, settings: ClipTrainSettings) -> Task:
@@ -57,7 +66,7 @@ def clip_task(recogniser: ActionRecogniser, videos: LabelledVideos, settings: Cl
             rng = np.random.default_rng([settings.seed, epoch, place])
             yield videos.source.draw(videos.records[index], 1, rng, settings.augment), videos.labels[index]
 
-    def losses(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def losses(batch: list[Tensor]) -> dict[str, Tensor]:
         recogniser.train()
         clips, labels = (part.to(recogniser.mean.device) for part in batch)
         return {"ce": functional.cross_entropy(recogniser(clips)[:, 0].float(), labels, label_smoothing=settings.label_smoothing)}
@@ -69,7 +78,7 @@ def clip_task(recogniser: ActionRecogniser, videos: LabelledVideos, settings: Cl
 
 @dataclass
 class HeadFeatures:
-    """What the frozen head gives for the clips of each video, float32 ``[C, T, h, w]``: kept as long as there is room.
+    """:class:`VideoFeatures` of each video: kept as long as there is room.
 
     Attributes:
         bytes: of all that is kept.
@@ -81,11 +90,11 @@ class HeadFeatures:
     settings: ModuleTrainSettings
     reporter: Reporter = SILENT
     bytes: int = 0
-    kept: dict[int, Tensor] = field(default_factory=dict)
+    kept: dict[int, VideoFeatures] = field(default_factory=dict)
     full: bool = False
 
-    def of(self, index: int, rng: np.random.Generator) -> Tensor:
-        """Features of a video; with augmentation, those of clips drawn by ``rng``."""
+    def of(self, index: int, rng: np.random.Generator) -> VideoFeatures:
+        """Those of a video; with augmentation, those of clips drawn by ``rng``."""
         if index in self.kept:
             return self.kept[index]
         record, views = self.videos.records[index], module_views(self.recogniser.config)
@@ -96,11 +105,13 @@ class HeadFeatures:
         return found
 
     @torch.no_grad()
-    def _computed(self, clips: Tensor) -> Tensor:
+    def _computed(self, clips: Tensor) -> VideoFeatures:
         with self.compute.autocast():
-            return self.recogniser.clip_features(clips[None].to(self.compute.device))[0].float()
+            features = self.recogniser.clip_features(clips[None].to(self.compute.device))
+            dense = self.recogniser.dense(features, len(clips))[0] if self.settings.dense_weight else features.new_zeros(0)
+        return VideoFeatures(features[0].float(), dense)
 
-    def _keep(self, index: int, found: Tensor) -> None:
+    def _keep(self, index: int, found: VideoFeatures) -> None:
         if self.bytes + found.nbytes <= self.settings.keep_mib << 20:
             self.kept[index], self.bytes = found, self.bytes + found.nbytes
         elif not self.full:
@@ -115,12 +126,17 @@ def module_task(recogniser: ActionRecogniser, features: HeadFeatures, settings: 
 
     def samples(epoch: int) -> Iterator[Sample]:
         for index in videos.order(epoch, settings.seed):
-            yield features.of(index, np.random.default_rng([settings.seed, epoch, index])), videos.labels[index]
+            inputs, dense = features.of(index, np.random.default_rng([settings.seed, epoch, index]))
+            yield inputs, videos.labels[index], dense
 
-    def losses(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def losses(batch: list[Tensor]) -> dict[str, Tensor]:
         recogniser.train()
-        inputs, labels = (part.to(recogniser.mean.device) for part in batch)
-        return {"ce": functional.cross_entropy(recogniser.finish_clips(inputs).float(), labels, label_smoothing=settings.label_smoothing)}
+        inputs, labels, dense = (part.to(recogniser.mean.device) for part in batch)
+        logits = recogniser.finish_clips(inputs).float()
+        ce = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if not (weight := settings.dense_weight):
+            return {"ce": ce}
+        return {"ce": (1 - weight) * ce, "dense": weight * functional.cross_entropy(logits, dense)}
 
     recogniser.freeze()
     return Task(recogniser, losses, lambda epoch: videos.batches(samples(epoch), settings.batch_size),

@@ -134,13 +134,13 @@ def write_videomae(path: Path, state: State, form: str) -> Path:
         for ours, other in rules.items():
             name = name.replace(ours, other)
         theirs[name] = value
-    one = torch.ones(3)
+    one, width = torch.ones(3), len(theirs["patch_embed.proj.bias"])
     if form == "mmaction":
         torch.save({"meta": {"epoch": 1}, "state_dict": {f"backbone.{name}": value for name, value in state.items()}
                     | {"cls_head.fc_cls.weight": one, "cls_head.fc_cls.bias": one}}, path)
     elif form == "finetuned":
-        torch.save({"module": theirs | {"head.weight": one, "head.bias": one, "fc_norm.weight": torch.full((16,), 2.0),
-                                        "fc_norm.bias": torch.zeros(16)}}, path)
+        torch.save({"module": theirs | {"head.weight": one, "head.bias": one, "fc_norm.weight": torch.full((width,), 2.0),
+                                        "fc_norm.bias": torch.zeros(width)}}, path)
     else:
         decoder = {f"decoder.{name}": value for name, value in theirs.items() if not name.startswith("patch_embed")}
         rest = {"mask_token": one, "encoder_to_decoder.weight": one, "encoder.norm.weight": one, "encoder.norm.bias": one}

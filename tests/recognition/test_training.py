@@ -45,7 +45,8 @@ def test_features_are_computed_once_as_long_as_there_is_room(tiny_clips: TinyCli
     record = features.videos.records[0]
     with torch.no_grad():
         expected = recogniser.clip_features(features.videos.source.views(record, Views(3, 1, turns=3))[None])[0]
-    assert torch.equal(first, expected)
+    assert torch.equal(first.features, expected)
+    assert not first.dense.numel()
     assert not notes.lines
 
 
@@ -54,7 +55,7 @@ def test_without_room_they_are_the_same_and_it_is_told_once(tiny_clips: TinyClip
     kept, computed = (head_features(tiny_clips, recogniser, notes, keep_mib=room) for room in (1, 0))
     rng = np.random.default_rng(0)
     for index in (0, 1, 0):
-        assert torch.equal(kept.of(index, rng), computed.of(index, rng))
+        assert all(map(torch.equal, kept.of(index, rng), computed.of(index, rng)))
     assert computed.bytes == 0
     assert notes.lines == ["features of 0 of 5 videos fill 0 MiB; those of the others are computed in every epoch (--keep-mib)"]
 
@@ -62,8 +63,27 @@ def test_without_room_they_are_the_same_and_it_is_told_once(tiny_clips: TinyClip
 def test_random_clips_are_not_kept(tiny_clips: TinyClips) -> None:
     features = head_features(tiny_clips, opened(tiny_clips, "vit"), Notes(), augment=True)
     first, other = (features.of(0, np.random.default_rng(seed)) for seed in (0, 1))
-    assert not torch.equal(first, other)
+    assert not torch.equal(first.features, other.features)
     assert features.bytes == 0
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("name", SPLITS)
+def test_a_dense_answer_is_that_of_the_same_clips_one_by_one(tiny_clips: TinyClips, name: str, augment: bool) -> None:
+    recogniser, plain = opened(tiny_clips, name), opened(tiny_clips, name, module=False)
+    for one in (recogniser, plain):
+        # So sure that the mean of probabilities is not that of logits.
+        one.cls_head.fc_cls.weight.data.mul_(20)
+    features = head_features(tiny_clips, recogniser, Notes(), augment=augment, dense_weight=0.5)
+    recogniser.train()
+    found = features.of(0, np.random.default_rng(0))
+    source, record = features.videos.source, features.videos.records[0]
+    clips = source.draw(record, 3, np.random.default_rng(0), turns=3) if augment else source.views(record, Views(3, 1, turns=3))
+    with torch.no_grad():
+        each = plain.probabilities(clips, together=False)
+    assert each.std(0).max() > 0.01
+    torch.testing.assert_close(found.dense, each.mean(0))
+    assert features.bytes == (0 if augment else found.features.nbytes + found.dense.nbytes)
 
 
 def test_batches_of_an_epoch_repeat_and_another_epoch_has_others(tiny_clips: TinyClips) -> None:
@@ -84,7 +104,7 @@ def test_each_sample_has_the_label_of_its_video(tiny_clips: TinyClips, module: b
             else clip_task(recogniser, features.videos, ClipTrainSettings(batch_size=5, clips_per_video=1)))
     assert len(set(features.videos.labels)) > 1
     order = features.videos.order(0, 0)
-    (_, labels), = task.batches(0)
+    (_, labels, *_), = task.batches(0)
     assert labels.tolist() == [features.videos.labels[index] for index in order]
 
 
@@ -92,7 +112,7 @@ def test_a_set_smaller_than_a_batch_is_one_batch(tiny_clips: TinyClips) -> None:
     recogniser = opened(tiny_clips, "vit")
     features = head_features(tiny_clips, recogniser, Notes())
     task = module_task(recogniser, features, ModuleTrainSettings(batch_size=99))
-    (inputs, labels), = task.batches(0)
+    (inputs, labels, _), = task.batches(0)
     assert task.batches_per_epoch == 1
     assert len(inputs) == len(labels) == 5
 
@@ -104,7 +124,7 @@ def test_norms_of_the_module_alone_are_measured(tiny_clips: TinyClips) -> None:
     measure_norms(task, CPU)
     changed = {name for name, value in recogniser.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all((name.startswith("sfc.abstraction") and "running" in name) or "num_batches" in name for name in changed)
-    (inputs, _), = task.batches(0)
+    (inputs, *_), = task.batches(0)
     norm = recogniser.sfc.abstraction[1]
     with torch.no_grad():
         values = recogniser.sfc.abstraction[0](inputs)
@@ -118,13 +138,27 @@ def test_the_loss_is_cross_entropy_with_the_labels(tiny_clips: TinyClips, module
     features = head_features(tiny_clips, recogniser, Notes())
     task = (module_task(recogniser, features, ModuleTrainSettings(batch_size=5, label_smoothing=0.1)) if module
             else clip_task(recogniser, features.videos, ClipTrainSettings(batch_size=5, clips_per_video=1, label_smoothing=0.1)))
-    (inputs, labels), = task.batches(0)
+    (inputs, labels, *more), = task.batches(0)
     torch.manual_seed(0)
-    found = task.losses((inputs, labels))["ce"]
+    found = task.losses([inputs, labels, *more])["ce"]
     torch.manual_seed(0)
     logits = recogniser.finish_clips(inputs) if module else recogniser(inputs)[:, 0]
     assert len(set(labels.tolist())) > 1
     torch.testing.assert_close(found, functional.cross_entropy(logits, labels, label_smoothing=0.1))
+
+
+def test_a_share_of_the_loss_compares_with_the_dense_answers(tiny_clips: TinyClips) -> None:
+    recogniser = opened(tiny_clips, "vit")
+    features = head_features(tiny_clips, recogniser, Notes(), dense_weight=0.25)
+    task = module_task(recogniser, features, ModuleTrainSettings(batch_size=5, dense_weight=0.25, label_smoothing=0.1))
+    (inputs, labels, dense), = task.batches(0)
+    found = task.losses([inputs, labels, dense])
+    logits = recogniser.finish_clips(inputs)
+    torch.testing.assert_close(found["ce"], 0.75 * functional.cross_entropy(logits, labels, label_smoothing=0.1))
+    torch.testing.assert_close(found["dense"], -0.25 * (dense * logits.log_softmax(-1)).sum(-1).mean())
+    order = features.videos.order(0, 0)
+    assert torch.equal(dense[0], features.of(order[0], np.random.default_rng(0)).dense)
+    assert not torch.equal(dense[0], dense[1])
 
 
 def test_clips_to_align_on_have_the_labels_of_their_videos(tiny_clips: TinyClips) -> None:
