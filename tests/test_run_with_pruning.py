@@ -63,6 +63,30 @@ def test_by_hand_it_gives_the_same_weights(done: dict[str, Any], tiny: Any, tmp_
     assert load_checkpoint(steps[2]).checksum == pruned["checksum"]
 
 
+def test_broken_off_while_it_prunes_and_heals_it_ends_in_the_same_weights(done: dict[str, Any], tiny: Any, tmp_path: Path, interrupt: Any,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, ends = run_steps.prune_opened, []
+
+    def stopped(*arguments: Any, **named: Any) -> Any:
+        result = honest(*arguments, **named)
+        ends.append("pruned")
+        if len(ends) == 1:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(run_steps, "prune_opened", stopped)
+    # After the pruned file was written, but before it was noted; then in the alignment of what is left.
+    for reporter in (interrupt(), interrupt("pruning: align", 2)):
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS, False, "cpu", reporter)
+    left = {path.name for path in (tmp_path / "work" / "step-2").glob("*")}
+    assert "pruned.pth" in left and "merged.pth" not in left
+    result = run(tiny.checkpoint, tiny.choice, tmp_path / "work", SETTINGS, device="cpu").to_json()
+    assert ends == ["pruned", "pruned"]
+    assert result["checksum"] == done["checksum"]
+    assert [step["kept"] for step in result["steps"]] == [step["kept"] for step in done["steps"]]
+
+
 def test_accuracy_that_does_not_come_back_leaves_the_drops(done: dict[str, Any], tiny: Any, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     honest = run_steps.evaluate_detector
