@@ -197,6 +197,18 @@ def test_the_onnx_file_classifies_as_the_checkpoint_does(checkpoint: Path, tiny_
     assert 1e-6 < small["difference"]["scores"] < 0.1
 
 
+def test_the_onnx_file_of_a_slow_only_network_classifies_as_its_checkpoint_does(tiny_clips: TinyClips, tmp_path: Path) -> None:
+    made, path = tmp_path / "sfc.pth", tmp_path / "model.onnx"
+    sfc = SfcConfig(split="res3", clips=3, ratio=0.5)
+    train_module(tiny_clips.checkpoints["slow"], tiny_clips.choice, made, sfc, ModuleTrainSettings(epochs=1), "cpu")
+    found = export(made, onnx=path, settings=OnnxSettings(provider="cpu"), seen=Seen(choice(tiny_clips))).onnx
+    assert found["difference"]["scores"] < 1e-5
+    video = tiny_clips.video()
+    theirs, ours = (dict(classify(file, [video], "sfc", device="cpu").guesses[str(video)]) for file in (path, made))
+    assert theirs == pytest.approx(ours, abs=1e-5)
+    assert len(set(ours.values())) > 1
+
+
 def test_what_is_for_detectors_alone_is_refused(tiny_clips: TinyClips, tmp_path: Path) -> None:
     slow, vit = tiny_clips.checkpoints["slow"], tiny_clips.checkpoints["vit"]
     with pytest.raises(UserError, match="no blocks"):
