@@ -70,15 +70,13 @@ RATIOS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/10": 1 / 10}
 DROPPED = 3
 #: Test videos that are loaded to know how long it takes, and sets of test videos that are drawn for an interval.
 LOADED, RESAMPLES = 20, 10_000
-SFC, LESS = "SFC at ", f", {DROPPED} of 12 blocks dropped"
-#: Two with dropped blocks: to be fastest, and to be as fast as the last ratio but keep more.
-ALL = [*VIEWS, *(f"{SFC}{ratio}" for ratio in RATIOS), *(f"{SFC}{ratio}{LESS}" for ratio in ("1/4", "1/10"))]
+FIRST, SFC, LESS = next(iter(VIEWS)), "SFC at ", f", {DROPPED} of 12 blocks dropped"
 BASE, SMALLER = "base", "blocks dropped"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A dataset, and how a recogniser of it is trained, split and healed."""
+    """A dataset, how a recogniser of it is trained, split and healed, and ratios of modules for it without some of its blocks."""
 
     arch: str
     train: dict[str, Any]
@@ -86,6 +84,12 @@ class Benchmark:
     clip: dict[str, int] = field(default_factory=dict)
     module: dict[str, Any] = field(default_factory=dict)
     align: dict[str, Any] = field(default_factory=dict)
+    less: tuple[str, ...] = ("1/10",)
+
+    @property
+    def ways(self) -> list[str]:
+        """The rows of the tables."""
+        return [*VIEWS, *(f"{SFC}{ratio}" for ratio in RATIOS), *(f"{SFC}{ratio}{LESS}" for ratio in self.less)]
 
 
 #: Both start from the backbone of the package's detector, and see frames so large that the arithmetic takes the time. That modules of FIR
@@ -93,7 +97,7 @@ class Benchmark:
 BENCHMARKS = {
     "synthetic-clips": Benchmark("recogniser-nano", {"epochs": 30}, clip={"size": 64}, align={"epochs": 2}),
     "fir": Benchmark("recogniser-nano", {"epochs": 40, "clips_per_video": 4}, clip={"size": 64, "stride": 3},
-                     module={"dense_weight": 0.5}, align={"epochs": 10}),
+                     module={"dense_weight": 0.5}, align={"epochs": 10}, less=("1/4", "1/10")),
 }
 CONFIGS = Path(__file__).parents[2] / "sample_configs"
 
@@ -164,7 +168,7 @@ class Job:
     def costs(self) -> dict[str, dict[str, Any]]:
         """Multiply-adds, time and memory of each way, and how long its views take to load."""
         subjects, loading = [], []
-        for checkpoint, views in map(self.subject, ALL):
+        for checkpoint, views in map(self.subject, self.benchmark.ways):
             recogniser = open_recogniser(read_recogniser(checkpoint), checkpoint)
             counted = "1x1" if views == UNIFORM else views
             ways = profile_recogniser(recogniser, None, ways=[counted] if views != ONE_PASS else ["1x1"]).ways
@@ -172,8 +176,8 @@ class Job:
             loading.append(module_views(recogniser.config) if views == ONE_PASS else parse_views(views))
         compute = choose_compute("cpu", subjects[0][0].config.compute_width)
         found = time_ways(subjects, Measure(), compute, ConsoleReporter())
-        return {name: way.to_json() | {"loading": ms} for name, way, ms in zip(ALL, found, self.loading(loading, subjects[0][0].config.clip),
-                                                                                           strict=True)}
+        loaded = self.loading(loading, subjects[0][0].config.clip)
+        return {name: way.to_json() | {"loading": ms} for name, way, ms in zip(self.benchmark.ways, found, loaded, strict=True)}
 
     def loading(self, ways: Sequence[Views], clip: ClipConfig) -> list[float]:
         """Median milliseconds to decode and cut out the views of a test video, in turn; every time from the file."""
@@ -193,17 +197,15 @@ class Job:
 
 def table(found: dict[str, list[dict[str, Any]]], costs: dict[str, dict[str, Any]], files: Sequence[str]) -> str:
     """Two tables with a row for each way, as Markdown: how accurate it is, and what it costs."""
-    first = ALL[0]
-    whole = costs[first]["loading"] + costs[first]["latency"]["median"]
-    lines = [f"| way | top-1, per seed | mean | spread | beside {first} |", "|---|---|---|---|---|"]
-    for name in ALL:
+    whole = costs[FIRST]["loading"] + costs[FIRST]["latency"]["median"]
+    lines = [f"| way | top-1, per seed | mean | spread | beside {FIRST} |", "|---|---|---|---|---|"]
+    for name in costs:
         scores = [score["top1"] for score in found[name]]
-        beside = "" if name == first else "{:+.2f} ({:+.2f} to {:+.2f})".format(*difference(found[name], found[first], files))
+        beside = "" if name == FIRST else "{:+.2f} ({:+.2f} to {:+.2f})".format(*difference(found[name], found[FIRST], files))
         lines.append(f"| {' | '.join((name, *cells(scores), beside))} |")
     lines += ["", "| way | GMACs a video | ms a video | speed-up | ms to load | speed-up with it | memory | less | two at a time | less |",
               "|---|---|---|---|---|---|---|---|---|---|"]
-    for name in ALL:
-        way = costs[name]
+    for name, way in costs.items():
         at_once = f", {way['at_once']} at a time" if way["at_once"] > 1 else ""
         speed = "{median:.2f}x ({low:.2f} to {high:.2f})".format(**way["faster"])
         memory, few = (f"{way[key]['bytes'] / 2**20:.0f} MiB" for key in ("memory", "memory_few"))
@@ -267,7 +269,7 @@ def compare(given: argparse.Namespace) -> str:
     """Each job that is not done yet, in its own process; the table of all, which is kept."""
     costs = recall(given)
     dataset(given.dataset, given.data, given.work_dir)
-    ways = [(name, seed) for seed in range(given.seeds) for name in ALL if seed == 0 or name not in VIEWS]
+    ways = [(name, seed) for seed in range(given.seeds) for name in BENCHMARKS[given.dataset].ways if seed == 0 or name not in VIEWS]
     missing = [(name, seed) for name, seed in ways if not job(given, seed).judged(name).exists()]
     run_jobs("tests.benchmarks.recognition", given.work_dir, given.processes, [(BASE, 0), (SMALLER, 0), *missing] if missing else [], needs,
              lambda: keep(given, ways, costs))
