@@ -28,10 +28,14 @@ def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
+def block_lines() -> list[str]:
+    """The commands of all blocks, from top to bottom."""
+    return [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
+
+
 def shown_commands() -> list[str]:
     """In blocks, in tables and in the text, in examples of the help, and in what is shown without a command."""
-    lines = [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
-    lines = [re.sub(r"^torchrun .*-m (?=tadshrink )", "", line) for line in lines]
+    lines = [re.sub(r"^torchrun .*-m (?=tadshrink )", "", line) for line in block_lines()]
     lines += [" ".join(code.split()) for code in re.findall(r"`(tadshrink [^`]*)`", re.sub(r"```.*?```", "", README, flags=re.S))]
     lines += [command.epilog.removeprefix("Example: ") for _, command in commands("tadshrink", COMMANDS) if command.epilog]
     lines += [line.strip() for line in START.splitlines() if line.startswith("  ")]
@@ -43,8 +47,7 @@ OTHERS = ("pip install ", "tadshrink ", "torchrun ")
 
 
 def test_no_line_of_a_block_is_left_out() -> None:
-    lines = [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
-    assert all(line.startswith(OTHERS) or line == "pytest" for line in lines)
+    assert all(line.startswith(OTHERS) or line == "pytest" for line in block_lines())
 
 
 @pytest.mark.parametrize(("module", "options"), re.findall(r"python\s+-m\s+(tests[\w.]+)([^`]*)`", README))

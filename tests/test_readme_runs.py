@@ -26,7 +26,7 @@ from tadshrink.models.config import BackboneConfig, DetectorConfig, FeatureConfi
 from tadshrink.models.detector import Detector
 from tadshrink.models.presets import preset
 from tests.checkpoint import reference_files as files
-from tests.test_readme import ROOT, code_blocks
+from tests.test_readme import ROOT, block_lines
 
 #: Options that make a command short: those of the first beginning that fits.
 SHORT = {
@@ -51,6 +51,11 @@ SHORTER = SamplingConfig(window=64, frames_per_cell=2, snippet_stride=2, frame_s
 AS_THEY_ARE = {"training": "training", "validation": "validation", "testing": "testing"}
 
 
+def small_weights(config: DetectorConfig) -> files.State:
+    """Random, and so small that nothing overflows in a deep model."""
+    return {key: 0.02 * value for key, value in files.weights(config).items()}
+
+
 @dataclass(frozen=True)
 class Stage:
     """The folder that the commands run in."""
@@ -72,18 +77,18 @@ class Stage:
 
     def opentad(self, name: str, config: DetectorConfig) -> None:
         """A random detector as OpenTAD writes it."""
-        files.write_opentad(self.folder / name, {key: 0.02 * value for key, value in files.weights(config).items()})
+        files.write_opentad(self.folder / name, small_weights(config))
 
     def actionformer(self, name: str) -> None:
         """One of the size of those that were released, on features."""
         config = DetectorConfig(classes=THUMOS_CLASSES, backbone=FeatureConfig(channels=2048),
                                 head=HeadConfig(variant="actionformer", attention_window=19, stem_layers=2))
-        files.write_actionformer(self.folder / name, {key: 0.02 * value for key, value in files.weights(config).items()})
+        files.write_actionformer(self.folder / name, small_weights(config))
 
     def videomae(self, name: str) -> None:
         """A random VideoMAE-S as MCG-NJU publish it."""
-        state = files.weights(preset("videomae-s", ("a",)))
-        backbone = {key.removeprefix(files.VIT): 0.02 * value for key, value in state.items() if key.startswith(files.VIT)}
+        state = small_weights(preset("videomae-s", ("a",)))
+        backbone = {key.removeprefix(files.VIT): value for key, value in state.items() if key.startswith(files.VIT)}
         files.write_videomae(self.folder / name, backbone, "finetuned")
 
     def videos(self, annotations: str, videos: str, labels: Sequence[str], splits: Mapping[str, str] = AS_THEY_ARE, most: int = 9) -> None:
@@ -99,19 +104,22 @@ class Stage:
                 # Of these names some are held out, even where it is a fifth of a few.
                 (self.folder / videos / f"v{len(kept)}.mp4").symlink_to(self.tiny.video(name))
                 kept[f"v{len(kept)}"] = video | {"subset": splits[video["subset"]], "annotations": items}
-        (self.folder / annotations).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / annotations).write_text(json.dumps({"database": kept}))
+        self.annotations(annotations, kept)
 
     def features(self, annotations: str, features: str, channels: int, labels: Sequence[str], splits: tuple[str, str]) -> None:
         """Noise, with an action in each half of every recording."""
         random, database = np.random.default_rng(0), {}
-        (self.folder / annotations).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / features).mkdir(parents=True)
         for number in range(12):
             items = [{"segment": [1.0 + 2.5 * half, 3.0 + 2.5 * half], "label": labels[(2 * number + half) % len(labels)]} for half in range(2)]
             database[f"v{number}"] = {"subset": splits[number % 3 == 2], "duration": 6.0, "fps": 30, "annotations": items}
             np.save(self.folder / features / f"v{number}.npy", random.normal(size=(42, channels)).astype(np.float32))
-        (self.folder / annotations).write_text(json.dumps({"database": database}))
+        self.annotations(annotations, database)
+
+    def annotations(self, name: str, database: Mapping[str, Any]) -> None:
+        """Write them as ActivityNet has them."""
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(json.dumps({"database": database}))
 
 
 #: What a command finds, by its beginning, beside what those before it have left.
@@ -152,8 +160,7 @@ def stage(tiny: Any, chain: Any, tmp_path_factory: pytest.TempPathFactory) -> St
 
 def lines() -> list[str]:
     """Of all blocks, without what is done elsewhere."""
-    parts = [part.strip() for block in code_blocks("bash") for line in block.splitlines() for part in line.split("&&")]
-    return [line for line in parts if not line.startswith(ELSEWHERE)]
+    return [line for line in block_lines() if not line.startswith(ELSEWHERE)]
 
 
 def first(table: Mapping[str, Any], command: str, default: Any) -> Any:

@@ -121,7 +121,7 @@ class HeadFeatures:
 
 
 def module_task(recogniser: ActionRecogniser, features: HeadFeatures, settings: ModuleTrainSettings) -> Task:
-    """Cross-entropy through module and tail; only the module's parameters are trained."""
+    """Cross-entropy through module and tail, with labels and dense answers; only the module's parameters are trained."""
     videos = features.videos
 
     def samples(epoch: int) -> Iterator[Sample]:
