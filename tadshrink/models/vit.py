@@ -20,6 +20,11 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 SMALL_SEQUENCE = 128
 
 
+def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(pixels - mean) / std, in the number format of ``mean``. Pixels are converted first: arithmetic of two formats is slow on a CPU."""
+    return pixels.to(mean.dtype, copy=True).sub_(mean).div_(std)
+
+
 def stochastic_depth(branch: Tensor, rate: float, training: bool) -> Tensor:
     """Zero the residual branch of whole samples (first axis) with probability ``rate``, rescaling the others."""
     if rate == 0.0 or not training:
@@ -212,7 +217,7 @@ class Recogniser(nn.Module):
         batch, _, channels, frames, height, width = inputs.shape
         size = self.vit.config.chunk_frames
         chunks = inputs.reshape(batch, channels, frames // size, size, height, width).transpose(1, 2)
-        return self.vit.embed((chunks.flatten(0, 1) - self.mean).div_(self.std))
+        return self.vit.embed(normalised(chunks.flatten(0, 1), self.mean, self.std))
 
     def pool(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens [B * chunks, N, D] -> features [B, D, window]: mean over space, linear resize in time."""

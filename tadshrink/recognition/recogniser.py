@@ -14,6 +14,7 @@ from tadshrink.models.body import CLIP_BODY
 from tadshrink.models.config import BackboneConfig
 from tadshrink.models.detector import load_exactly
 from tadshrink.models.units import Unit, gone
+from tadshrink.models.vit import normalised
 from tadshrink.recognition.config import STAGES, RecogniserConfig, SfcConfig, check_sizes, split_place
 from tadshrink.recognition.sfc_module import SfcModule
 from tadshrink.recognition.slow_only import SlowOnly
@@ -123,7 +124,7 @@ class ActionRecogniser(nn.Module):
 
     def head(self, clips: Tensor) -> Tensor:
         """Up to and with the split: uint8 RGB [n, 3, F, S, S] -> features [n, C, t, h, w]."""
-        return self.backbone.head((clips - self.mean).div_(self.std), self._last)
+        return self.backbone.head(normalised(clips, self.mean, self.std), self._last)
 
     def tail(self, features: Tensor) -> Tensor:
         """What follows the split: features [B, C, T, h, w], of any number of steps -> logits [B, K]."""
@@ -155,7 +156,7 @@ class ActionRecogniser(nn.Module):
         Args:
             masks: bool [B, V], all true; tells how many videos there are.
         """
-        tokens = self.backbone.embed((inputs.flatten(0, 1) - self.mean).div_(self.std))
+        tokens = self.backbone.embed(normalised(inputs.flatten(0, 1), self.mean, self.std))
         return self.blocks.join(-1, tokens, len(masks))
 
     def run_blocks(self, tokens: Tensor, masks: Tensor, first: int = 0, last: int | None = None, skipped: Collection[Unit] = ()) -> Tensor:

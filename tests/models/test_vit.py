@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tadshrink.models import vit
 from tadshrink.models.config import BackboneConfig
-from tadshrink.models.vit import Block, PatchProjection, Recogniser, VideoViT, sinusoid_table, stochastic_depth
+from tadshrink.models.vit import Block, PatchProjection, Recogniser, VideoViT, normalised, sinusoid_table, stochastic_depth
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = BackboneConfig(width=8, depth=4, heads=2, patch_size=4, chunk_frames=4, table_size=8, drop_path=0.0)
@@ -118,6 +118,15 @@ def without(*blocks: int) -> VideoViT:
     for index in blocks:
         model.blocks.drop(index)
     return model
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_pixels_of_the_caller_stay_as_they_are(dtype: torch.dtype):
+    pixels = torch.arange(12).view(1, 3, 1, 2, 2).to(dtype)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in ((1.0, 2.0, 3.0), (2.0, 4.0, 8.0)))
+    result = normalised(pixels, mean, std)
+    assert result[0, :, 0, 1, 1].tolist() == [1.0, 1.25, 1.0]
+    assert pixels.flatten().tolist() == list(range(12))
 
 
 def test_names_and_dropped_blocks():
