@@ -91,8 +91,7 @@ class DroppableBlocks(nn.ModuleList):
     @property
     def left(self) -> Left:
         """The halves that are left of every block, by original index, ascending."""
-        return {index: block.halves if isinstance(block, HalvedBlock) else HALVES
-                for index, block in enumerate(self) if not isinstance(block, nn.Identity)}
+        return {index: halves for index, block in enumerate(self) if (halves := _halves(block))}
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -130,14 +129,24 @@ class DroppableBlocks(nn.ModuleList):
             skipped: units that are left out, as if they had been dropped.
             joined: whether the joint comes to pass, if it is in between.
         """
-        for index, halves in self.left.items():
-            if index < first or (last is not None and index > last):
+        # Found once: for a small model, looking again after every block takes as long as some of its arithmetic.
+        place = self.joint_place if joined else None
+        for index, block in enumerate(self):
+            if index < first or (last is not None and index > last) or not (halves := _halves(block)):
                 continue
             leaving = _skipped(index, halves, skipped)
             if len(leaving) < len(halves):
-                tokens = self[index](tokens, context, leaving) if leaving else self[index](tokens, context)
-            tokens = self.join(index, tokens, context) if joined else tokens
+                tokens = block(tokens, context, leaving) if leaving else block(tokens, context)
+            if index == place:
+                tokens = self.join(index, tokens, context)
         return tokens
+
+
+def _halves(block: nn.Module) -> tuple[str, ...]:
+    """What is left of a block."""
+    if isinstance(block, nn.Identity):
+        return ()
+    return block.halves if isinstance(block, HalvedBlock) else HALVES
 
 
 def _skipped(index: int, halves: tuple[str, ...], units: Collection[Unit]) -> tuple[str, ...]:
