@@ -59,7 +59,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     stderr.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
     grid = Table()
     for number, name in enumerate(columns):
-        grid.add_column(name, justify="left" if number == 0 else "right")
+        # Folded where a terminal is narrow: a number that is cut off is another number.
+        grid.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(escape(str(cell)) for cell in row))
     stderr.print(grid)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 
 from tadshrink.cli.console import ConsoleReporter, emit, fail, say, table
 
@@ -48,3 +49,10 @@ def test_where_stderr_is_no_terminal_a_finished_work_is_one_line(capsys: pytest.
     assert len(lines) == 1
     assert "work [x]" in lines[0]
     assert "3/3" in lines[0]
+
+
+def test_a_narrow_table_cuts_nothing_off(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tadshrink.cli.console.stderr", Console(stderr=True, width=30))
+    table("Times", ["way", "speed-up", "memory", "views"], [["sfc", "1.25 (0.75-1.75)", "123456789", "10x1of3"]])
+    columns = zip(*(line.split("│") for line in capsys.readouterr().err.splitlines() if line.startswith("│")), strict=True)
+    assert ["".join(cell.strip() for cell in column) for column in columns][1:-1] == ["sfc", "1.25(0.75-1.75)", "123456789", "10x1of3"]
