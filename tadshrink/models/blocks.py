@@ -113,7 +113,10 @@ class DroppableBlocks(nn.ModuleList):
     @property
     def joint_place(self) -> int | None:
         """The last block left before the joint, by original index; -1 if none is, and ``None`` without a joint."""
-        return None if self.joint is None else max((index for index in self.left if index <= self.joint[0]), default=-1)
+        if self.joint is None:
+            return None
+        # Asked for after every block: only those from the joint backwards are looked at.
+        return next((index for index in range(self.joint[0], -1, -1) if _halves(self[index])), -1)
 
     def join(self, index: int, tokens: Tensor, context: Any) -> Tensor:
         """What goes into the block after ``index``, from what came out of this one (-1: what goes into all blocks)."""
@@ -129,16 +132,13 @@ class DroppableBlocks(nn.ModuleList):
             skipped: units that are left out, as if they had been dropped.
             joined: whether the joint comes to pass, if it is in between.
         """
-        # Found once: for a small model, looking again after every block takes as long as some of its arithmetic.
-        place = self.joint_place if joined else None
         for index, block in enumerate(self):
             if index < first or (last is not None and index > last) or not (halves := _halves(block)):
                 continue
             leaving = _skipped(index, halves, skipped)
             if len(leaving) < len(halves):
                 tokens = block(tokens, context, leaving) if leaving else block(tokens, context)
-            if index == place:
-                tokens = self.join(index, tokens, context)
+            tokens = self.join(index, tokens, context) if joined else tokens
         return tokens
 
 
